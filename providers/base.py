@@ -1,0 +1,248 @@
+"""The contract between the gateway and an adapter, and the values it is made of.
+
+An adapter is pure: `prepare` says what to send, `interpret` says what a reply
+that failed means, `read_*` read probe answers. Whoever calls does the I/O. The
+gateway's side is proxy.pipeline and proxy.routing; a script can do the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+from providers.errors import Fault
+from providers.wire.dialect import Dialect
+
+Pair = tuple[str, str]
+
+
+class BodyKind(StrEnum):
+    JSON = "json"  # one object with a `model`
+    FORM = "form"  # multipart/form-data with a `model` part, streamed through
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something a caller can ask of a model. `path` is below a provider's /v1.
+
+    `name` is also the capability an adapter must declare to serve it.
+    """
+
+    name: str
+    path: str
+    dialect: Dialect
+    method: str = "POST"
+    body: BodyKind = BodyKind.JSON
+
+
+_CHAT, _RESPONSES, _MESSAGES = Dialect.CHAT, Dialect.RESPONSES, Dialect.MESSAGES
+
+OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType({
+    row.name: row
+    for row in (
+        Operation("chat", "/chat/completions", _CHAT),
+        Operation("completions", "/completions", _CHAT),
+        Operation("embeddings", "/embeddings", _CHAT),
+        Operation("rerank", "/rerank", _CHAT),
+        Operation("moderations", "/moderations", _CHAT),
+        Operation("speech", "/audio/speech", _CHAT),
+        Operation("transcriptions", "/audio/transcriptions", _CHAT, body=BodyKind.FORM),
+        Operation("translations", "/audio/translations", _CHAT, body=BodyKind.FORM),
+        Operation("image_generations", "/images/generations", _CHAT),
+        Operation("image_edits", "/images/edits", _CHAT, body=BodyKind.FORM),
+        Operation("responses", "/responses", _RESPONSES),
+        Operation("messages", "/messages", _MESSAGES),
+        Operation("count_tokens", "/messages/count_tokens", _MESSAGES),
+    )
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an adapter must know of its provider.
+
+    `base_url` has no closing slash and no closing /v1: `http://host:8000`,
+    `https://api.z.ai/api/paas/v4`. `headers` are the operator's own, sent always.
+    """
+
+    id: str
+    base_url: str
+    key: str | None = None
+    headers: tuple[Pair, ...] = ()
+    forward_headers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a kind of provider can do.
+
+    `operations` are names of OPERATIONS; `usage_option` says that it knows
+    `stream_options.include_usage`; `always_terminates` that its streams close
+    with their dialect's terminator; `websocket` that pass-through may upgrade.
+    `local` decides default timeouts and routing order.
+    """
+
+    operations: frozenset[str]
+    usage_option: bool = True
+    always_terminates: bool = True
+    websocket: bool = False
+    local: bool = True
+    default_slots: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A model request as the adapter sees it.
+
+    `fields` are the names of the body's top-level members; the body itself stays
+    with the caller of `prepare`. `headers` are the caller's, names lower-case.
+    `usage_asked`: the caller itself asked for usage in the stream.
+    """
+
+    operation: Operation
+    model: str
+    asked_model: str
+    stream: bool
+    fields: frozenset[str]
+    headers: Sequence[Pair]
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What to send: `url_path` is origin-form (prefix, path and query).
+
+    `set_fields` maps top-level members to their new JSON text, `drop_fields` are
+    taken out; every other byte of the body goes as it came. `dropped` names what
+    the caller should be told of.
+    """
+
+    url_path: str
+    headers: tuple[Pair, ...]
+    set_fields: Mapping[str, bytes] = field(default_factory=dict)
+    drop_fields: frozenset[str] = frozenset()
+    dropped: tuple[str, ...] = ()
+
+
+class Reach(StrEnum):
+    """Who may use a path by direct pass-through (http-api §5)."""
+
+    INFERENCE = "inference"
+    METADATA = "metadata"
+    OWNER = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A cheap question that loads nothing. `path` is below the server's root."""
+
+    name: str
+    path: str
+    method: str = "GET"
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReply:
+    status: int
+    body: bytes
+
+
+class Life(StrEnum):
+    """What a probe's answer says of the server."""
+
+    UP = "up"
+    LOADING = "loading"
+    DOWN = "down"
+    REFUSED = "refused"  # it is there but rejects our key: configuration, no outage
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that a provider lists.
+
+    `warm`: True loaded, False not, None unknown. `context_window` in tokens is
+    the loaded one where the provider says, else the model's. `kind` is "chat",
+    "embeddings" or None when unknown. `inputs` such as ("text", "image").
+    """
+
+    id: str
+    owned_by: str | None = None
+    created: int | None = None
+    context_window: int | None = None
+    warm: bool | None = None
+    family: str | None = None
+    kind: str | None = None
+    inputs: tuple[str, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What discovery learned: models, and slots if the server says how many."""
+
+    models: tuple[FoundModel, ...]
+    slots: int | None = None
+
+
+class Adapter(ABC):
+    """One kind of provider. Subclasses declare data; few need to override methods.
+
+    `usual_ports` and `key_variables` serve discovery: where a local server of
+    this kind listens, which environment variables hold a cloud's key (first that
+    is set wins). `default_url` is the cloud's base.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    usual_ports: ClassVar[tuple[int, ...]] = ()
+    key_variables: ClassVar[tuple[str, ...]] = ()
+    default_url: ClassVar[str | None] = None
+    liveness: ClassVar[Probe]
+    listing: ClassVar[tuple[Probe, ...]]
+    probe_interval_s: ClassVar[float] = 30.0
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def prepare(self, request: Request) -> Prepared:
+        """Say what to send for a model request. Raises nothing."""
+
+    @abstractmethod
+    def passage(self, rest: str, headers: Sequence[Pair]) -> Prepared:
+        """Say what to send for pass-through; `rest` is path and query below the root,
+        as sent, beginning with a slash."""
+
+    @abstractmethod
+    def interpret(self, status: int, headers: Sequence[Pair], body: bytes) -> Fault:
+        """Say what a reply of status ≥ 300, or an error body in a 200, means."""
+
+    @abstractmethod
+    def probe_headers(self) -> tuple[Pair, ...]:
+        """The header fields for probes: the key, and the operator's own."""
+
+    @abstractmethod
+    def read_liveness(self, reply: ProbeReply) -> Life:
+        """Read the answer to `liveness`; checks its shape, not only its status."""
+
+    @abstractmethod
+    def read_listing(self, replies: Mapping[str, ProbeReply]) -> Inventory | None:
+        """Read the answers to `listing` by probe name; None when no shape fits.
+
+        A probe that got no answer is absent from `replies`.
+        """
+
+    @abstractmethod
+    def recognises(self, replies: Mapping[str, ProbeReply]) -> bool:
+        """Tell whether answers to `listing` came from a server of this kind."""
+
+    @abstractmethod
+    def reach(self, method: str, path: str) -> Reach:
+        """Classify a decoded pass-through path (below the root)."""

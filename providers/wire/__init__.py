@@ -1,0 +1,1 @@
+"""Dialects, sans-IO: bytes in, facts and bytes out. Knows no adapter and no socket."""

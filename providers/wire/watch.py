@@ -1,0 +1,32 @@
+"""What every stream reader tells: is it complete, what did it cost, who made it.
+
+A watch sees whole events only (relay holds back unfinished tails). `see` is on
+the hot path: it may look for a marker in the bytes, and parses only the rare
+event that carries one. One class per dialect, chosen by `watch_for`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from providers.wire.usage import Usage
+
+
+class Watch(Protocol):
+    """Reads a passing stream of whole events.
+
+    `usage` is what the upstream has reported so far; `response_id` the id of a
+    Responses object; `error` the message of an in-band error event, if one came.
+    """
+
+    usage: Usage | None
+    response_id: str | None
+    error: str | None
+
+    def see(self, events: bytes) -> bytes:
+        """Take one or more whole events; answer those that the caller may see."""
+        ...
+
+    def is_complete(self) -> bool:
+        """Tell whether the dialect's terminator has passed."""
+        ...

@@ -1,0 +1,110 @@
+"""Value types that cross the gateway's packages.
+
+Each is small and carries no behaviour beyond reading itself. `Record` is the
+story of one request: the pipeline writes it, accounting and the log read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+Pair = tuple[str, str]
+
+
+class Headers:
+    """An immutable list of header fields with lower-case names.
+
+    Values are text in latin-1, so any byte an HTTP message may hold comes back
+    unchanged. `get` answers the first value of a name.
+    """
+
+    __slots__ = ("_first", "pairs")
+
+    pairs: tuple[Pair, ...]
+
+    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
+        self.pairs = tuple(pairs)
+        first: dict[str, str] = {}
+        for name, value in self.pairs:
+            first.setdefault(name, value)
+        self._first = first
+
+    def get(self, name: str) -> str | None:
+        return self._first.get(name)
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.pairs if key == name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._first
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __repr__(self) -> str:
+        # Values may be credentials: names only.
+        return f"Headers({', '.join(name for name, _ in self.pairs)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. Without authentication everybody is tenant `default`."""
+
+    tenant: str = "default"
+    key: str | None = None
+    scopes: frozenset[str] = frozenset({"inference"})
+
+
+ANYONE: Final = Principal()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one candidate."""
+
+    provider: str
+    upstream_model: str | None
+    status: int | None = None
+    code: str | None = None
+
+
+@dataclass(slots=True)
+class Record:
+    """What happened to one request; times in seconds on the monotonic clock.
+
+    `status` is what the caller got, 499 when it went away first. `code` is the
+    catalogue's error code, None for success. Token counts are None when
+    nobody said; `usage_source` is "upstream" or "none".
+    """
+
+    id: str
+    operation: str
+    started_at: float
+    client_request_id: str | None = None
+    method: str = ""
+    path: str = ""
+    peer: str = ""
+    tenant: str = "default"
+    model: str | None = None
+    provider: str | None = None
+    upstream_model: str | None = None
+    stream: bool = False
+    status: int = 0
+    code: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: str = "none"
+    cost_usd: float | None = None
+    upstream_wait_s: float = 0.0
+    first_byte_at: float | None = None
+    ended_at: float | None = None
