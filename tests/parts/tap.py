@@ -1,0 +1,96 @@
+"""A recording tap: a TCP forwarder that keeps every byte of both directions."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from tests.parts.http_text import Message, requests, responses
+from tests.parts.ports import HOST
+
+READ_BYTES = 1 << 16
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One connection: what went to the target, and what came back."""
+
+    there: bytearray = field(default_factory=bytearray)
+    back: bytearray = field(default_factory=bytearray)
+
+
+class Tap:
+    """Listens on a free port and forwards to `target` (a URL) while it is open."""
+
+    def __init__(self, target: str) -> None:
+        address = urlsplit(target)
+        assert address.hostname is not None
+        assert address.port is not None
+        self._target = address.hostname, address.port
+        self._server: asyncio.Server | None = None
+        self.connections: list[Recorded] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._forward, HOST, 0)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        # wait_closed() would wait for the gateway's idle connections.
+        self._server.close()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
+
+    def exchanges(self, path: str) -> list[tuple[Message, Message]]:
+        """Each request whose target begins with `path`, with its response."""
+        return [
+            (request, response)
+            for connection in self.connections
+            for request, response in zip(
+                requests(bytes(connection.there)),
+                responses(bytes(connection.back)),
+                strict=False,  # the last request may be without an answer
+            )
+            if request.target.startswith(path)
+        ]
+
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        recorded = Recorded()
+        self.connections.append(recorded)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        await asyncio.gather(
+            _pump(reader, far_writer, recorded.there),
+            _pump(far_reader, writer, recorded.back),
+        )
+        far_writer.close()
+        writer.close()
+
+
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray
+) -> None:
+    try:
+        while data := await reader.read(READ_BYTES):
+            record += data
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.transport.abort()
