@@ -30,3 +30,34 @@ class Watch(Protocol):
     def is_complete(self) -> bool:
         """Tell whether the dialect's terminator has passed."""
         ...
+
+    def next_sequence(self) -> int:
+        """Give the number an event added now would carry; 0 where none are numbered."""
+        ...
+
+
+class Notes:
+    """What every watch writes down; the base of those there are."""
+
+    __slots__ = ("complete", "error", "response_id", "usage")
+
+    usage: Usage | None
+    response_id: str | None
+    error: str | None
+
+    def __init__(self, *, terminated: bool = True) -> None:
+        self.usage = None
+        self.response_id = None
+        self.error = None
+        self.complete = not terminated
+
+    def is_complete(self) -> bool:
+        return self.complete
+
+    def next_sequence(self) -> int:
+        return 0
+
+    def fail(self, message: str) -> None:
+        """Note the dialect's own error: it ends the stream, nothing is to be added."""
+        self.error = message
+        self.complete = True

@@ -1,0 +1,95 @@
+"""Reading Usage from each dialect's own counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from providers.wire.peek import Object, value
+from providers.wire.usage import Usage
+
+_ABSURD: Final = 1 << 53  # no such count; it would not fit a database column either
+
+
+def openai_usage(raw: msgspec.Raw | None) -> Usage | None:
+    """Read the `usage` of chat, completions, embeddings, rerank or Responses."""
+    counts = _table(value(raw))
+    if not counts:
+        return None
+    prompt = _table(counts.get("prompt_tokens_details"))
+    prompt = prompt or _table(counts.get("input_tokens_details"))
+    completion = _table(counts.get("completion_tokens_details"))
+    completion = completion or _table(counts.get("output_tokens_details"))
+    return Usage(
+        prompt=_count(counts, "prompt_tokens", "input_tokens"),
+        completion=_count(counts, "completion_tokens", "output_tokens"),
+        cached=_count(prompt, "cached_tokens"),
+        cache_write=_count(prompt, "cache_write_tokens"),
+        reasoning=_count(completion, "reasoning_tokens"),
+        cost_usd=_number(counts.get("cost")),
+    )
+
+
+def anthropic_usage(*raws: msgspec.Raw | None) -> Usage | None:
+    """Read the `usage` of a message, or of several events of one stream.
+
+    Counts are cumulative, and either event may give 0 for what the other knows:
+    the largest of each holds. The input is the sum of its three parts.
+    """
+    tables = [table for raw in raws if (table := _table(value(raw)))]
+    if not tables:
+        return None
+
+    def largest(name: str) -> int | None:
+        found = [n for table in tables if (n := _count(table, name)) is not None]
+        return max(found, default=None)
+
+    fresh = largest("input_tokens")
+    written = largest("cache_creation_input_tokens")
+    cached = largest("cache_read_input_tokens")
+    parts = [n for n in (fresh, written, cached) if n is not None]
+    thought = [_table(table.get("output_tokens_details")) for table in tables]
+    return Usage(
+        prompt=sum(parts) if parts else None,
+        completion=largest("output_tokens"),
+        cached=cached,
+        cache_write=written,
+        reasoning=max(
+            (n for t in thought if (n := _count(t, "thinking_tokens")) is not None),
+            default=None,
+        ),
+    )
+
+
+def ollama_usage(members: Object) -> Usage | None:
+    """Read the counts of Ollama's last line, or of its whole reply.
+
+    `prompt_eval_count` is left out by servers that had the whole prompt cached.
+    """
+    counts = {
+        name: value(members.get(name)) for name in ("prompt_eval_count", "eval_count")
+    }
+    prompt = _count(counts, "prompt_eval_count")
+    completion = _count(counts, "eval_count")
+    if prompt is None and completion is None:
+        return None
+    return Usage(prompt=prompt, completion=completion)
+
+
+def _table(found: object) -> dict[str, object]:
+    return found if isinstance(found, dict) else {}
+
+
+def _count(table: dict[str, object], *names: str) -> int | None:
+    for name in names:
+        found = _number(table.get(name))
+        if found is not None and 0 <= found < _ABSURD:
+            return int(found)
+    return None
+
+
+def _number(found: object) -> float | int | None:
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    return found
