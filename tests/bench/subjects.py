@@ -1,0 +1,109 @@
+"""The subjects: nothing between (direct), nginx and the gateway.
+
+Each has a free port of 127.0.0.1 and the mock as its upstream. The subjects run alone
+on the last CPU where there are two; mock, load and the harness stay on the first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests.bench.build import HERE, ROOT, Tools
+from tests.bench.subject import Subject
+
+GATEWAY: Final = (sys.executable, "-m", "proxy")
+
+
+class Lab:
+    """Builds the subjects of one run, each in a folder of its own.
+
+    `gateway` is the command that starts ours, without port and configuration.
+    """
+
+    def __init__(
+        self, tools: Tools, folder: Path, gateway: tuple[str, ...] = GATEWAY
+    ) -> None:
+        self.tools = tools
+        self.folder = folder
+        self.pin = pin_to_first_cpu()
+        self._gateway = gateway
+        self._upstream_port = free_port()
+
+    def direct(self) -> Subject:
+        """The mock itself: what a request costs without anything between."""
+        port = self._upstream_port
+        command = (str(self.tools.mock), str(port))
+        return Subject("direct", port, command, folder=self.folder / "direct")
+
+    def nginx(self) -> Subject:
+        port, folder = free_port(), self.folder / "nginx"
+        config = (HERE / "nginx.conf").read_text(encoding="utf-8")
+        values = {"folder": folder, "port": port, "upstream": self._upstream_port}
+        for name, value in values.items():
+            config = config.replace(f"{{{name}}}", str(value))
+        path = _written(folder / "nginx.conf", config)
+        # `-e`: else it opens its built-in error log before it reads the configuration.
+        flags = ("-e", "stderr", "-p", str(folder), "-c", str(path))
+        command = (*self.pin, str(self.tools.nginx), *flags)
+        return Subject("nginx", port, command, folder=folder)
+
+    def ours(self) -> Subject:
+        """The gateway, with the mock as a vLLM server."""
+        folder = self.folder / "ours"
+        config = _written(folder / "config.yaml", self._config())
+        return self._our_command(folder, "--config", str(config))
+
+    def ours_alone(self) -> Subject:
+        """The gateway without configuration, looking for servers around."""
+        return self._our_command(self.folder / "alone")
+
+    def _our_command(self, folder: Path, *flags: str) -> Subject:
+        port = free_port()
+        command = (*self.pin, *self._gateway, "--port", str(port), *flags)
+        env = {"PYTHONPATH": str(ROOT), "PROXY_DATA_DIR": str(folder / "data")}
+        return Subject("ours", port, command, folder=folder, env=env)
+
+    def _config(self) -> str:
+        provider = {
+            "id": "mock",
+            "kind": "vllm",
+            "endpoint": f"http://127.0.0.1:{self._upstream_port}",
+            "maxConcurrent": None,
+        }
+        config = {
+            "server": {"drainSeconds": 1},
+            "discovery": {"enabled": False},
+            "providers": [provider],
+            "models": [{"id": "mock", "providerId": "mock"}],
+        }
+        return json.dumps(config, indent=1)  # JSON is YAML
+
+
+def pin_to_first_cpu() -> tuple[str, ...]:
+    """Move this process to the first CPU; answers what puts a command on the last.
+
+    With one CPU or without taskset nothing is moved and the answer is empty.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2 or shutil.which("taskset") is None:
+        return ()
+    os.sched_setaffinity(0, {cpus[0]})
+    return ("taskset", "-c", str(cpus[-1]))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
