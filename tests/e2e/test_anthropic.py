@@ -6,12 +6,13 @@ Each test runs twice, at the bare model server and through the gateway.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import anthropic
 import pytest
 
-ASK = [{"role": "user", "content": "Say something."}]
-STEADY = {"temperature": 0, "seed": 7}  # the SDK has no such arguments any more
+ASK: Any = [{"role": "user", "content": "Say something."}]
+STEADY: Any = {"temperature": 0, "seed": 7}  # the SDK has no such arguments any more
 
 
 @pytest.fixture
@@ -33,9 +34,7 @@ def test_message_whole(client: anthropic.Anthropic) -> None:
 
 def test_message_stream(client: anthropic.Anthropic) -> None:
     events = list(
-        client.messages.create(
-            model="tiny", max_tokens=6, messages=ASK, stream=True
-        )
+        client.messages.create(model="tiny", max_tokens=6, messages=ASK, stream=True)
     )
     kinds = [event.type for event in events]
     assert kinds[0] == "message_start"
@@ -54,7 +53,7 @@ def test_stream_helper_tells_what_the_whole_reply_says(
     ) as stream:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
-    assert text == whole.content[0].text
+    assert [text] == [block.text for block in whole.content if block.type == "text"]
     assert final.stop_reason == "max_tokens"
     assert final.usage.output_tokens == 16
 
@@ -64,7 +63,8 @@ def test_tool_use_streams_its_input(client: anthropic.Anthropic) -> None:
         client.messages.create(
             model="tiny",
             max_tokens=64,
-            messages=ASK,
+            # llama.cpp drops logit_bias here: the turn's beginning makes it a call.
+            messages=[*ASK, {"role": "assistant", "content": "<tool_call>"}],
             stream=True,
             tools=[
                 {
@@ -77,12 +77,13 @@ def test_tool_use_streams_its_input(client: anthropic.Anthropic) -> None:
                 }
             ],
             tool_choice={"type": "any", "disable_parallel_tool_use": True},
-            extra_body=STEADY | {"logit_bias": [["<tool_call>", 30]]},
+            extra_body=STEADY,
         )
     )
     starts = [event for event in events if event.type == "content_block_start"]
-    uses = [event for event in starts if event.content_block.type == "tool_use"]
-    assert [use.content_block.name for use in uses] == ["weather"]
+    blocks = [event.content_block for event in starts]
+    uses = [block.name for block in blocks if block.type == "tool_use"]
+    assert uses == ["weather"]
     parts = [
         event.delta.partial_json
         for event in events

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-WEATHER = {
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -25,9 +26,9 @@ WEATHER = {
     },
 }
 # The random model calls a tool when its opening token is made likely.
-CALL_A_TOOL = {"tool_choice": "required", "logit_bias": [["<tool_call>", 30]]}
-ASK = [{"role": "user", "content": "Say something."}]
-STEADY = {"temperature": 0, "seed": 7}
+CALL_A_TOOL: Any = {"tool_choice": "required", "logit_bias": [["<tool_call>", 30]]}
+ASK: Any = [{"role": "user", "content": "Say something."}]
+STEADY: Any = {"temperature": 0, "seed": 7}
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_tool_call_arrives_in_fragments(client: openai.OpenAI) -> None:
 
 
 def test_tool_result_goes_back(client: openai.OpenAI) -> None:
-    call = {
+    call: Any = {
         "id": "call_1",
         "type": "function",
         "function": {"name": "weather", "arguments": '{"city":"Oslo"}'},

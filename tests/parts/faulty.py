@@ -28,7 +28,7 @@ from tests.parts.ports import HOST
 WRITE_LIMIT_BYTES = 1 << 16
 
 
-class PeerGone(Exception):
+class PeerGoneError(Exception):
     """The other end of the connection has gone while the script used it."""
 
 
@@ -57,7 +57,7 @@ class Peer(asyncio.Protocol):
         return not self._writable.is_set()
 
     async def send(self, data: bytes) -> None:
-        """Send, and wait while the other end does not take it. Raises PeerGone."""
+        """Send, and wait while the other end does not take it. Raises PeerGoneError."""
         self._require().write(data)
         self.sent_bytes += len(data)
         if self.held:
@@ -70,7 +70,7 @@ class Peer(asyncio.Protocol):
             await asyncio.sleep(0)
 
     async def wait(self, event: asyncio.Event) -> None:
-        """Wait for `event`; raises PeerGone when the other end goes first."""
+        """Wait for `event`; raises PeerGoneError when the other end goes first."""
         waits = [asyncio.ensure_future(each.wait()) for each in (event, self.gone)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -78,7 +78,7 @@ class Peer(asyncio.Protocol):
             for wait in waits:
                 wait.cancel()
         if not event.is_set():
-            raise PeerGone
+            raise PeerGoneError
 
     def stop_reading(self) -> None:
         """Take nothing more; the other end's writes fill up."""
@@ -101,7 +101,7 @@ class Peer(asyncio.Protocol):
         transport.abort()
 
     async def request(self) -> Message:
-        """Read one whole request. Raises PeerGone."""
+        """Read one whole request. Raises PeerGoneError."""
         while True:
             found = requests(bytes(self._received))
             if found and found[0].complete:
@@ -135,7 +135,7 @@ class Peer(asyncio.Protocol):
 
     def _require(self) -> asyncio.Transport:
         if self._transport is None or self._transport.is_closing():
-            raise PeerGone
+            raise PeerGoneError
         return self._transport
 
 
@@ -210,7 +210,7 @@ class Faulty:
                 peer.busy = True
                 await self.script(peer, request)
                 peer.busy = False
-        except PeerGone:
+        except PeerGoneError:
             peer.close()
 
     def _probe_answer(self, request: Message) -> bytes | None:

@@ -1,17 +1,19 @@
 """The real gateway as a process, on a free port, with an environment of its own.
 
 `run_gateway` serves while a block runs; the fixture `gateway` starts any number
-for one test. `run_to_end` is for command lines that should not serve.
+for one test. `run_to_end` is for command lines that should not serve. What waits
+for the process is awaited in a thread, as its upstream may run in the test's loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,10 @@ class Gateway:
         code = stop_process(self.process, STOP_TIMEOUT_S)
         assert code == 0, f"exit code {code}\n{self.stdout}\n{self.stderr}"
 
+    async def stopped(self) -> None:
+        """As `stop`, while the test's own loop goes on."""
+        await asyncio.to_thread(self.stop)
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -83,8 +89,8 @@ class Finished:
     stderr: str
 
 
-Start = Callable[..., Gateway]
-"""The fixture: `gateway(config, *flags, variables={...})`."""
+Start = Callable[..., Awaitable[Gateway]]
+"""The fixture: `await gateway(config, *flags, variables={...})`."""
 
 
 @contextmanager
@@ -135,12 +141,13 @@ def gateway(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as running:
         count = 0
 
-        def start(config: Config, *flags: str, **options: Any) -> Gateway:
+        async def start(config: Config, *flags: str, **options: Any) -> Gateway:
             nonlocal count
             count += 1
             folder = tmp_path / f"gateway-{count}"
             folder.mkdir()
-            return running.enter_context(run_gateway(folder, config, *flags, **options))
+            opening = run_gateway(folder, config, *flags, **options)
+            return await asyncio.to_thread(running.enter_context, opening)
 
         yield start
 

@@ -59,9 +59,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
-def whole(
-    body: bytes, *, status: int = 200, kind: str = "application/json"
-) -> bytes:
+def whole(body: bytes, *, status: int = 200, kind: str = "application/json") -> bytes:
     """Write a whole response with its length."""
     fields = (f"content-type: {kind}", f"content-length: {len(body)}")
     return head(status, *fields) + body
@@ -142,4 +140,3 @@ def dechunk(framed: bytes) -> tuple[bytes, int, bool]:
         data += framed[begin : begin + size]
         at = begin + size + 2
     return data, len(framed), False
-

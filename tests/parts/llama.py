@@ -51,7 +51,7 @@ def llama_server(folder: Path, *flags: str, port: int | None = None) -> Iterator
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a real model server."""
-    _need_parts()
+    need_parts()
     with llama_server(tmp_path_factory.mktemp("llama")) as url:
         yield url
 
@@ -59,11 +59,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def llama_embed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a real model server that serves embeddings."""
-    _need_parts()
+    need_parts()
     with llama_server(tmp_path_factory.mktemp("llama-embed"), "--embed") as url:
         yield url
 
 
-def _need_parts() -> None:
+def need_parts() -> None:
+    """Skip where the model server cannot be installed."""
     for module in ("xllamacpp", "gguf", "numpy"):
         need_module(module)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 
-import xllamacpp
+import xllamacpp  # type: ignore[import-untyped]
 
 SLOTS = 4
 

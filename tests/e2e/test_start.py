@@ -1,0 +1,147 @@
+"""The first minutes: what a start prints, and how a start that fails ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.parts.gateway import Gateway, Start, run_to_end
+from tests.parts.llama import llama_server, need_parts
+from tests.parts.missing import need_program
+from tests.parts.ports import HOST, is_taken
+
+USUAL_PORTS = (11434, 1234, 8000, 8080, 9931)
+CURL = re.compile(r"^\s*(?:\$ )?(curl .+(?:\\\n.+)*)$", re.MULTILINE)
+
+
+async def test_a_server_on_its_usual_port_needs_no_configuration(
+    gateway: Start, tmp_path: Path
+) -> None:
+    need_parts()
+    need_program("curl")
+    port = 9931 if is_taken(8080) else 8080
+    with llama_server(tmp_path, port=port):
+        running = await gateway(None)
+        assert str(port) in running.stdout
+        assert "tiny" in running.stdout
+        streamed = await _run_printed_curl(running)
+    assert streamed.count("data: ") > 3
+    assert '"content"' in streamed
+    assert streamed.rstrip().endswith("data: [DONE]")
+
+
+async def test_demo_can_be_tried_with_the_printed_curl(gateway: Start) -> None:
+    need_program("curl")
+    running = await gateway(None, "--demo", "--no-discover")
+    streamed = await _run_printed_curl(running)
+    assert streamed.count("data: ") > 3
+    assert streamed.rstrip().endswith("data: [DONE]")
+
+
+async def test_nothing_to_serve_is_said_plainly(gateway: Start) -> None:
+    running = await gateway(None, "--no-discover")
+    text = running.stdout
+    assert "--demo" in text
+    assert "config" in text.lower()
+    assert not CURL.search(text), "a curl line that cannot work"
+
+
+async def test_nothing_found_says_what_was_looked_for(gateway: Start) -> None:
+    if taken := [port for port in USUAL_PORTS if is_taken(port)]:
+        pytest.skip(f"this machine runs something on {taken}")
+    running = await gateway(None)
+    text = running.stdout
+    assert all(str(port) in text for port in USUAL_PORTS)
+    assert "--demo" in text
+    assert not CURL.search(text), "a curl line that cannot work"
+
+
+def test_a_port_in_use_ends_with_1_and_names_it(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as holder:
+        port = holder.getsockname()[1]
+        done = run_to_end(tmp_path, None, "--no-discover", "--port", str(port))
+    assert done.code == 1
+    text = done.stdout + done.stderr
+    assert str(port) in text
+    assert "in use" in text
+    assert "Traceback" not in text
+
+
+def test_a_port_in_use_names_the_process_where_it_can(tmp_path: Path) -> None:
+    if not Path("/proc/net/tcp").exists():
+        pytest.skip("only Linux tells without a tool")
+    with socket.create_server((HOST, 0)) as holder:
+        port = holder.getsockname()[1]
+        done = run_to_end(tmp_path, None, "--no-discover", "--port", str(port))
+    text = done.stdout + done.stderr
+    assert re.search(r"python|pytest", text), text
+    assert re.search(r"\b(?:pid|process) ?\d+", text), text
+
+
+BAD = """\
+server: {port: 99999, hots: 127.0.0.1}
+providers:
+  - {id: a, kind: vlm, endpoint: http://gpu.lan:8000}
+  - {id: b, kind: openai, authSecret: NO_SUCH_VARIABLE}
+models:
+  - {id: m, providerId: nobody}
+"""
+
+
+@pytest.mark.parametrize("verb", ["serve", "check-config"])
+def test_a_bad_file_ends_with_2_and_lists_all_that_is_wrong(
+    tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(BAD)
+    done = run_to_end(tmp_path, None, verb)
+    text = done.stdout + done.stderr
+    assert done.code == 2, text
+    for wrong, hint in (
+        ("port", "99999"), ("hots", "host"), ("vlm", "vllm"),
+        ("authSecret", "NO_SUCH_VARIABLE"), ("providerId", "nobody"),
+    ):  # fmt: skip
+        assert wrong in text, text
+        assert hint in text, text
+    assert "config.yaml:1" in text
+    assert "Traceback" not in text
+
+
+async def test_an_exposed_address_without_authentication_is_warned_about(
+    gateway: Start,
+) -> None:
+    running = await gateway(None, "--no-discover", "--host", "0.0.0.0")
+    printed = running.stdout + running.stderr
+    assert len(re.findall(r"(?i)warn.*auth|auth.*warn", printed)) == 1, printed
+
+
+def test_authentication_is_refused_while_it_is_not_enforced(tmp_path: Path) -> None:
+    done = run_to_end(tmp_path, None, "--no-discover", "--enable-auth")
+    assert done.code == 2
+    assert "auth" in done.stdout + done.stderr
+
+
+def test_version(tmp_path: Path) -> None:
+    done = run_to_end(tmp_path, None, "--version")
+    assert done.code == 0
+    assert re.search(r"\d+\.\d+", done.stdout)
+
+
+async def _run_printed_curl(running: Gateway) -> str:
+    """Paste the printed line into a shell, as a newcomer does."""
+    found = CURL.search(running.stdout)
+    assert found, f"no curl line in:\n{running.stdout}"
+    process = await asyncio.create_subprocess_shell(
+        found[1], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(20):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
