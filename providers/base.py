@@ -68,6 +68,8 @@ class Settings:
 
     `base_url` has no closing slash and no closing /v1: `http://host:8000`,
     `https://api.z.ai/api/paas/v4`. `headers` are the operator's own, sent always.
+    `auth_type` is "bearer", "api_key" or None for the kind's usual form;
+    `forward_auth`: the caller's own credential goes on instead of `key`.
     """
 
     id: str
@@ -75,6 +77,8 @@ class Settings:
     key: str | None = None
     headers: tuple[Pair, ...] = ()
     forward_headers: frozenset[str] = frozenset()
+    auth_type: str | None = None
+    forward_auth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +222,8 @@ class Adapter(ABC):
     @abstractmethod
     def passage(self, rest: str, headers: Sequence[Pair]) -> Prepared:
         """Say what to send for pass-through; `rest` is path and query below the root,
-        as sent, beginning with a slash."""
+        as sent, beginning with a slash.
+        """
 
     @abstractmethod
     def interpret(self, status: int, headers: Sequence[Pair], body: bytes) -> Fault:

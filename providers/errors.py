@@ -20,7 +20,8 @@ class Blame(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A failed reply, read. `message`, `code`, `type` and `param` are the upstream's
-    words, where it had some; `retry_after_s` is what it asked for."""
+    words, where it had some; `retry_after_s` is what it asked for.
+    """
 
     blame: Blame
     status: int
