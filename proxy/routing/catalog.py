@@ -1,0 +1,195 @@
+"""The table of names: from what a caller calls a model to who could serve it.
+
+A snapshot of the configuration and the live providers, built anew whenever one
+of them changes, so that resolving a name is a look-up and nothing more. Raises
+nothing: `select` turns a resolution without candidates into an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from providers.base import Operation
+from proxy.config import Config
+from proxy.routing.model import Candidate, Model, live
+from proxy.routing.names import Names
+from proxy.routing.registry import Provider
+
+AUTO: Final = "auto"
+
+_LONGEST_NAME: Final = 128
+_TALKING: Final = frozenset(
+    {"chat", "completions", "responses", "messages", "count_tokens"}
+)
+
+
+class Missing(StrEnum):
+    """Why nobody can serve a name."""
+
+    UNKNOWN = "unknown"
+    UNSUPPORTED = "unsupported"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Who could serve `name`, best first; `missing` says why nobody can.
+
+    `kept_out` are the providers that have the model but cannot serve it now, or
+    not this operation. `listed` are all model ids there are, for `near`.
+    """
+
+    name: str
+    operation: str
+    candidates: tuple[Candidate, ...]
+    missing: Missing | None = None
+    kept_out: tuple[Provider, ...] = ()
+    listed: tuple[str, ...] = ()
+
+    @property
+    def near(self) -> tuple[str, ...]:
+        """Up to three ids that resemble an unknown name. Costs a scan: errors only."""
+        if self.missing is not Missing.UNKNOWN:
+            return ()
+        # Callers may send a name of any length; comparing costs its square.
+        wanted = self.name[:_LONGEST_NAME].lower()
+        by_lower = {id_.lower(): id_ for id_ in self.listed}
+        close = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.5)
+        return tuple(by_lower[name] for name in close)
+
+
+class Catalog:
+    """What callers may name, as of one moment. `models` are those to be listed."""
+
+    def __init__(self, config: Config, providers: Sequence[Provider]) -> None:
+        self._names = names = Names(config, providers)
+        self._providers = {provider.id: provider for provider in providers}
+        self._default = _default_model(config)
+        self._resolved: dict[tuple[str, str], Resolution] = {}
+        self.models: tuple[Model, ...] = names.listed
+        self._ids = tuple(model.id for model in self.models)
+        self._by_merit = tuple(sorted(self.models, key=_merit))
+        self.labels = names.labels
+
+    @property
+    def ready(self) -> bool:
+        """True when at least one model can be served."""
+        return any(model.live for model in self.models) or any(
+            live(wildcard.candidates_for("")) for wildcard in self._names.wildcards
+        )
+
+    def resolve(self, name: str, operation: Operation) -> Resolution:
+        """Answer who could serve a model of this name. Names known cost a look-up."""
+        known = self._resolved.get((name, operation.name))
+        if known is not None:
+            return known
+        model = self._names.get(name)
+        if model is None:
+            return self._resolve_unnamed(name, operation)
+        resolution = self._judged(name, operation, model.candidates, model.live)
+        # Bounded by the names there are times the operations there are.
+        self._resolved[name, operation.name] = resolution
+        return resolution
+
+    def find(self, name: str) -> Model | None:
+        """Answer the model that a name, alias or provider/model stands for."""
+        return self._names.get(name)
+
+    def at(self, provider_id: str) -> tuple[Model, ...]:
+        """Answer the listed models that a provider could serve."""
+        return tuple(
+            model
+            for model in self.models
+            if any(c.provider.id == provider_id for c in model.candidates)
+        )
+
+    def _resolve_unnamed(self, name: str, operation: Operation) -> Resolution:
+        provider = self._providers.get(name)
+        if provider is not None:
+            return self._first_fit(name, operation, self._names.at(name), (provider,))
+        candidates = self._names.wild(name) or self._names.unlisted(name)
+        if candidates:
+            return self._judged(name, operation, candidates, live(candidates))
+        if name == AUTO:
+            return self._automatic(operation)
+        return Resolution(name, operation.name, (), Missing.UNKNOWN, listed=self._ids)
+
+    def _automatic(self, operation: Operation) -> Resolution:
+        default = self._names.get(self._default) if self._default else None
+        first = (default,) if default is not None else ()
+        everybody = tuple(self._providers.values())
+        return self._first_fit(AUTO, operation, (*first, *self._by_merit), everybody)
+
+    def _first_fit(
+        self,
+        name: str,
+        operation: Operation,
+        models: Iterable[Model],
+        providers: tuple[Provider, ...],
+    ) -> Resolution:
+        """Take the first model that can do it now. One model: who sends `auto` gets
+        failover between its providers, never a second model behind his back.
+        """
+        for model in models:
+            able = _able(model.live, operation)
+            if able and _suits(model, operation):
+                return Resolution(name, operation.name, able)
+        usable = [provider for provider in providers if provider.usable]
+        missing = Missing.UNSUPPORTED if usable else Missing.UNAVAILABLE
+        return Resolution(name, operation.name, (), missing, providers)
+
+    def _judged(
+        self,
+        name: str,
+        operation: Operation,
+        candidates: tuple[Candidate, ...],
+        alive: tuple[Candidate, ...],
+    ) -> Resolution:
+        able = _able(alive, operation)
+        if able:
+            return Resolution(name, operation.name, able)
+        down = _able(candidates, operation)
+        kept_out = tuple(c.provider for c in (down or candidates))
+        if down or not candidates:
+            # No candidates at all: configured, at a provider that is not found yet.
+            missing = Missing.UNAVAILABLE
+        else:
+            missing = Missing.UNSUPPORTED
+        return Resolution(name, operation.name, (), missing, kept_out)
+
+
+def _able(
+    candidates: tuple[Candidate, ...], operation: Operation
+) -> tuple[Candidate, ...]:
+    return tuple(
+        candidate
+        for candidate in candidates
+        if operation.name in candidate.provider.adapter.capabilities.operations
+    )
+
+
+def _suits(model: Model, operation: Operation) -> bool:
+    if operation.name == "embeddings":
+        return model.kind in (None, "embeddings")
+    return operation.name not in _TALKING or model.kind != "embeddings"
+
+
+def _merit(model: Model) -> tuple[bool, bool, bool, int, str]:
+    """Warm before cold, local before cloud, then priority, then id."""
+    if not model.live:
+        return (True, True, True, 0, model.id)
+    best = model.live[0].provider
+    return (False, not model.warm, not best.local, best.config.priority, model.id)
+
+
+def _default_model(config: Config) -> str | None:
+    if config.routing.default_model is not None:
+        return config.routing.default_model
+    return next((model.id for model in config.models if model.is_default), None)
+
+
+__all__ = ["AUTO", "Candidate", "Catalog", "Missing", "Model", "Resolution"]

@@ -1,0 +1,192 @@
+"""The live providers: what the configuration says of each and what was seen of it.
+
+Keyed by id, so that what is known of a provider outlives a reload. Only this
+file changes what was seen; whoever builds on it registers with `on_change`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from providers.base import Adapter, FoundModel, Settings
+from providers.registry import KINDS
+from proxy.config import ProviderConfig
+
+
+class Status(StrEnum):
+    """How a provider is; the only such enum, on every page and in every metric."""
+
+    UNKNOWN = "unknown"
+    ONLINE = "online"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
+    LOADING = "loading"
+    DISABLED = "disabled"
+    DRAINING = "draining"
+
+
+WELL: Final = frozenset({Status.ONLINE, Status.DEGRADED})
+"""The health gauge is 1 for these."""
+
+OUT_OF_USE: Final = frozenset({Status.OFFLINE, Status.DISABLED, Status.DRAINING})
+"""A provider in one of these gets no new request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look at a provider showed. None keeps what was known before."""
+
+    health: Status
+    error: str | None = None
+    models: tuple[FoundModel, ...] | None = None
+    slots: int | None = None
+    latency_s: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Provider:
+    """A provider as it lives.
+
+    `held` is the operator's word (disabled, draining) and beats `health`.
+    `failures` counts looks in a row that found something wrong; `active` the
+    leases held now (whoever leases a slot counts it).
+    """
+
+    config: ProviderConfig
+    adapter: Adapter
+    health: Status = Status.UNKNOWN
+    held: Status | None = None
+    models: tuple[FoundModel, ...] = ()
+    found_slots: int | None = None
+    latency_s: float | None = None
+    last_error: str | None = None
+    failures: int = 0
+    active: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.config.id
+
+    @property
+    def kind(self) -> str:
+        return self.config.kind
+
+    @property
+    def local(self) -> bool:
+        return self.config.type == "local"
+
+    @property
+    def status(self) -> Status:
+        return self.held or self.health
+
+    @property
+    def usable(self) -> bool:
+        return self.status not in OUT_OF_USE
+
+    @property
+    def slots(self) -> int | None:
+        """How many requests it takes at once; None for no limit."""
+        if self.config.max_concurrent_given or self.config.max_concurrent is not None:
+            return self.config.max_concurrent
+        if self.found_slots is not None:
+            return self.found_slots
+        return self.adapter.capabilities.default_slots
+
+
+class Registry:
+    """All providers, those of the configuration and those found."""
+
+    def __init__(
+        self,
+        configs: Iterable[ProviderConfig] = (),
+        kinds: Mapping[str, type[Adapter]] = KINDS,
+    ) -> None:
+        self.kinds = kinds
+        self._providers: dict[str, Provider] = {}
+        self._watchers: list[Callable[[], None]] = []
+        self.providers: tuple[Provider, ...] = ()
+        self.load(configs)
+
+    def load(self, configs: Iterable[ProviderConfig]) -> None:
+        """Take the configured providers; keep what is known of those that stay."""
+        wanted = {config.id: config for config in configs}
+        found = [p for p in self._providers.values() if p.config.discovered]
+        kept = {p.id: p.config for p in found if p.id not in wanted}
+        self._providers = {
+            id_: self._renewed(config) for id_, config in (wanted | kept).items()
+        }
+        self._changed()
+
+    def add(self, config: ProviderConfig) -> Provider:
+        """Take a provider that was found; its id must be free."""
+        provider = self._providers[config.id] = self._renewed(config)
+        self._changed()
+        return provider
+
+    def get(self, id_: str) -> Provider | None:
+        return self._providers.get(id_)
+
+    def first_of_kind(self, kind: str) -> Provider | None:
+        """Answer the first enabled one of a kind, one that is not offline if any."""
+        enabled = [
+            p
+            for p in self.providers
+            if p.kind == kind and p.held is not Status.DISABLED
+        ]
+        return min(enabled, key=lambda p: not p.usable, default=None)
+
+    def report(self, provider: Provider, finding: Finding) -> None:
+        """Note what a look showed; watchers hear of it if it changes a route."""
+        before = (provider.health, provider.models)
+        provider.health = finding.health
+        provider.last_error = finding.error
+        provider.failures = provider.failures + 1 if finding.error else 0
+        provider.latency_s = finding.latency_s
+        if finding.models is not None:
+            provider.models = finding.models
+        if finding.slots is not None:
+            provider.found_slots = finding.slots
+        if (provider.health, provider.models) != before:
+            self._changed()
+
+    def hold(self, provider: Provider, held: Status | None) -> None:
+        """Disable or drain a provider, or (None) give it back to its health."""
+        provider.held = held
+        self._changed()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after any change that may alter a route."""
+        self._watchers.append(callback)
+
+    def adapter(self, config: ProviderConfig) -> Adapter:
+        """Make the adapter that speaks to a provider."""
+        settings = Settings(
+            id=config.id,
+            base_url=config.base_url,
+            key=config.keys[0] if config.keys else None,
+            headers=config.headers,
+            forward_headers=frozenset(config.forward_headers),
+            auth_type=config.auth_type,
+            forward_auth=config.forward_auth,
+        )
+        return self.kinds[config.kind](settings)
+
+    def _renewed(self, config: ProviderConfig) -> Provider:
+        held = None if config.enabled else Status.DISABLED
+        known = self._providers.get(config.id)
+        if known is None or known.kind != config.kind:
+            return Provider(config, self.adapter(config), held=held)
+        if known.config != config:
+            known.config, known.adapter = config, self.adapter(config)
+            known.held = held
+        return known
+
+    def _changed(self) -> None:
+        self.providers = tuple(
+            sorted(self._providers.values(), key=lambda p: (p.config.priority, p.id))
+        )
+        for callback in self._watchers:
+            callback()
