@@ -1,0 +1,89 @@
+"""Keys of the full product that this version does not heed.
+
+Where heeding it is what keeps somebody out or a bill down, setting it is an
+error: nothing is ever accepted and silently not done. The others are warned
+about. A row goes when the part it names arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proxy.config.env import lookup
+from proxy.config.options import Options
+from proxy.config.problems import Path, Report, Source
+from proxy.config.schema import File
+from proxy.config.validate import Validated
+
+_REFUSED: Final = {
+    "auth.enabled": "is not available in this version: keys and limits are not "
+    "enforced yet",
+    "server.workers": "several workers need a shared state, which this version does "
+    "not have; leave it at 1",
+    "state.url": "shared state is not available in this version; leave it at memory://",
+    "database.url": "no database is used by this version; leave the key out",
+    "execute.enabled": "code is not run by this version; leave the key out",
+    "cache.enabled": "replies are not cached by this version; leave the key out",
+    "rate_limits": "limits are not enforced by this version; leave the key out",
+    "budgets": "budgets are not enforced by this version; leave the key out",
+}
+
+_IGNORED: Final[Mapping[str, str]] = {}
+_IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {}
+_IGNORED_OF_MODELS: Final[Mapping[str, str]] = {}
+_NO_EFFECT: Final = "has no effect in this version"
+
+
+def refuse_what_is_not_there(read: Validated, report: Report) -> None:
+    """Say which keys were set that this version does not heed."""
+    usual = File()
+    for place, message in _REFUSED.items():
+        path, value = _at(read.file, place)
+        if value != _at(usual, place)[1]:
+            report.error(path, message)
+    for place, subject in _IGNORED.items():
+        path, value = _at(read.file, place)
+        if value != _at(usual, place)[1]:
+            report.warn(path, f"{_NO_EFFECT}: {subject}")
+    for at, entry in read.providers:
+        _warn_of_ignored(("providers", at), entry, _IGNORED_OF_PROVIDERS, report)
+    for at, model in read.models:
+        _warn_of_ignored(("models", at), model, _IGNORED_OF_MODELS, report)
+
+
+def warn_of_unused_environment(
+    environ: Mapping[str, str], options: Options, report: Report
+) -> None:
+    """Say which variables and flags were given that nothing uses yet."""
+    unused = {
+        "DATABASE_URL": "no database is used by this version",
+        "REDIS_URL": "no shared state is used by this version",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "no traces are sent by this version",
+    }
+    for name, subject in unused.items():
+        if lookup(environ, name) is not None:
+            report.sources[(name,)] = Source("environment", name=name)
+            report.warn((name,), f"{_NO_EFFECT}: {subject}")
+    if options.jwt_secret:
+        path: Path = ("jwt",)
+        report.sources[path] = Source("command line", name="--jwt-secret")
+        report.warn(path, f"{_NO_EFFECT}: no key or token is asked for")
+
+
+def _warn_of_ignored(
+    path: Path, entry: Any, ignored: Mapping[str, str], report: Report
+) -> None:
+    for place, subject in ignored.items():
+        below, value = _at(entry, place)
+        default = type(entry).model_fields[place].get_default(call_default_factory=True)
+        if value != default:
+            report.warn((*path, *below), f"{_NO_EFFECT}: {subject}")
+
+
+def _at(section: Any, place: str) -> tuple[Path, Any]:
+    path: list[str] = []
+    for name in place.split("."):
+        path.append(str(type(section).model_fields[name].alias))
+        section = getattr(section, name)
+    return tuple(path), section
