@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import anthropic
@@ -26,7 +27,7 @@ AT_ONCE = 16
 CHAT, MESSAGES, RESPONSES = (
     "/v1/chat/completions", "/v1/messages", "/v1/responses",
 )  # fmt: skip
-SAMPLE = 97  # bytes between two cuts; a prime, so that cuts fall everywhere
+BROKEN = "upstream_stream_broken"
 
 
 @pytest.fixture(scope="module")
@@ -58,65 +59,47 @@ async def broken(gateway: Start, upstream: Faulty) -> Gateway:
     return await gateway(only(provider, models=models))
 
 
-async def test_chat_cut_at_every_byte(
-    broken: Gateway, recorded: dict[str, bytes]
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+async def test_a_stream_cut_at_any_byte_is_broken(
+    broken: Gateway, recorded: dict[str, bytes], path: str
 ) -> None:
-    client = _openai(broken)
-
-    async def ask(cut: int) -> str:
-        return await _chat_ending(client, cut)
-
-    await _assert_all_broken(ask, range(len(recorded[CHAT])))
+    endings = await _endings(broken, path, range(len(recorded[path])))
+    wrong = {cut: end for cut, end in endings.items() if end != BROKEN}
+    assert len(endings) == len(recorded[path])
+    assert not wrong, f"{len(wrong)} of {len(endings)}: {sorted(wrong.items())[:5]}"
 
 
-async def test_an_uncut_chat_ends_well(
-    broken: Gateway, recorded: dict[str, bytes]
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+async def test_an_uncut_stream_is_complete(
+    broken: Gateway, recorded: dict[str, bytes], path: str
 ) -> None:
-    assert await _chat_ending(_openai(broken), len(recorded[CHAT])) == "complete"
+    whole = len(recorded[path])
+    assert await _endings(broken, path, [whole]) == {whole: "complete"}
 
 
-async def test_messages_cut(broken: Gateway, recorded: dict[str, bytes]) -> None:
-    client = anthropic.AsyncAnthropic(
-        base_url=broken.url, api_key="unused", max_retries=0
+async def _endings(gateway: Gateway, path: str, cuts: Iterable[int]) -> dict[int, str]:
+    """Ask once for each cut, some at a time; tells how each stream ended."""
+    openais = openai.AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0, timeout=20
     )
-
-    async def ask(cut: int) -> str:
-        return await _message_ending(client, cut)
-
-    whole = len(recorded[MESSAGES])
-    assert await ask(whole) == "complete"
-    await _assert_all_broken(ask, [*range(0, whole, SAMPLE), whole - 2, whole - 1])
-
-
-async def test_responses_cut(broken: Gateway, recorded: dict[str, bytes]) -> None:
-    client = _openai(broken)
-
-    async def ask(cut: int) -> str:
-        return await _response_ending(client, cut)
-
-    whole = len(recorded[RESPONSES])
-    assert await ask(whole) == "complete"
-    await _assert_all_broken(ask, [*range(0, whole, SAMPLE), whole - 2, whole - 1])
-
-
-async def _assert_all_broken(
-    ask: Callable[[int], Awaitable[str]], cuts: Iterable[int]
-) -> None:
-    """Ask with each cut, some at a time; none may end but as a broken stream."""
+    anthropics = anthropic.AsyncAnthropic(
+        base_url=gateway.url, api_key="unused", max_retries=0, timeout=20
+    )
+    ask: dict[str, Callable[[int], Awaitable[str]]] = {
+        CHAT: partial(_chat_ending, openais),
+        RESPONSES: partial(_response_ending, openais),
+        MESSAGES: partial(_message_ending, anthropics),
+    }
     waiting = iter(cuts)
-    wrong: dict[int, str] = {}
-    count = 0
+    endings = {}
 
     async def work() -> None:
-        nonlocal count
         for cut in waiting:
-            count += 1
-            if (ending := await ask(cut)) != "upstream_stream_broken":
-                wrong[cut] = ending
+            endings[cut] = await ask[path](cut)
 
-    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-    assert count > 0
-    assert not wrong, f"{len(wrong)} of {count}, such as {sorted(wrong.items())[:5]}"
+    async with openais, anthropics:
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    return endings
 
 
 async def _chat_ending(client: openai.AsyncOpenAI, cut: int) -> str:
@@ -167,9 +150,3 @@ async def _response_ending(client: openai.AsyncOpenAI, cut: int) -> str:
         failure = last.response.error
         return failure.code if failure else "failed without an error"
     return "complete" if last.type == "response.completed" else f"silent: {last.type}"
-
-
-def _openai(gateway: Gateway) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0, timeout=20
-    )

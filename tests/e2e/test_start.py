@@ -22,7 +22,11 @@ async def test_a_server_on_its_usual_port_needs_no_configuration(
     gateway: Start, tmp_path: Path
 ) -> None:
     need_parts()
+    from tests.parts.tiny_gguf import write_tiny_model
+
     need_program("curl")
+    # A small context, so that the model, which never ends by itself, does end.
+    write_tiny_model(tmp_path / "tiny.gguf", context=512)
     port = 9931 if is_taken(8080) else 8080
     with llama_server(tmp_path, port=port):
         running = await gateway(None)

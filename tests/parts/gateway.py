@@ -61,12 +61,18 @@ class Gateway:
         command = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
         return int(subprocess.check_output(command)) * 1024
 
-    def metrics(self) -> dict[str, float]:
-        """Every sample of /metrics by its name with labels."""
+    def gauges(self) -> dict[str, float]:
+        """The gateway's own gauges in /metrics, by name with labels."""
         with urlopen(f"{self.url}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
+        types = (line.split() for line in lines if line.startswith("# TYPE local_ai_"))
+        gauges = {name for _, _, name, kind in types if kind == "gauge"}
         samples = (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
-        return {name: float(value) for name, value in samples}
+        return {
+            name: float(value)
+            for name, value in samples
+            if name.partition("{")[0] in gauges
+        }
 
     def terminate(self) -> None:
         """Ask it to stop, without waiting."""
