@@ -47,7 +47,7 @@ _KINDS: Final = (
     Kind("ollama-cloud", "cloud", "https://ollama.com", ("OLLAMA_API_KEY",)),
     Kind("zai", "cloud", "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY",)),
     Kind("openai-compatible", None),
-    Kind("demo", "local", "http://demo.invalid"),
+    Kind("demo", "local", "demo://local"),
 )  # fmt: skip
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(

@@ -24,6 +24,7 @@ from proxy.config.value import (
 )
 
 _VARIABLE_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+_SECRET_ENDINGS: Final = ("_KEY", "_TOKEN", "_SECRET")
 _PROBE_INTERVAL_S: Final[Mapping[ProviderType, float]] = {"local": 30.0, "cloud": 60.0}
 
 
@@ -115,7 +116,8 @@ class Resolver:
         value = self.environ.get(text, "").strip()
         if value:
             return self._sendable(path, value)
-        hint = did_you_mean(text, self.environ)
+        likely = [name for name in self.environ if name.endswith(_SECRET_ENDINGS)]
+        hint = did_you_mean(text, likely)
         self.report.error(path, f"the environment variable {text} is not set{hint}")
         return None
 
