@@ -1,8 +1,8 @@
 """What the bench needs to run: the two C programs, wrk and nginx.
 
 The C programs are compiled into `.bench/` at the top of the repository, once per
-version of their source. Missing system packages are named; as root they are
-installed with apt.
+version of their source. What is missing is named with its package; `bin/bench`
+installs it where it runs as root.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 CACHE: Final = ROOT / ".bench"
-APT_PACKAGES: Final = {"cc": ("gcc", "libc6-dev"), "wrk": ("wrk",), "nginx": ("nginx",)}
+PACKAGES: Final = ROOT / "requirements" / "system.txt"
 SEARCH_PATH: Final = os.pathsep.join(
     (os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin")
 )
-INSTALL_TIMEOUT_S: Final = 300.0
 COMPILE_TIMEOUT_S: Final = 60.0
 
 
@@ -45,10 +44,9 @@ def prepare() -> Tools:
     if not Path("/proc/self/schedstat").exists():
         raise BenchError("the bench reads CPU times from /proc and needs Linux")
     found = _system_tools()
-    make_cache()
     return Tools(
-        mock=_compiled("mock_upstream", found["cc"]),
-        load=_compiled("sseload", found["cc"]),
+        mock=compiled("mock_upstream", found["cc"]),
+        load=compiled("sseload", found["cc"]),
         wrk=found["wrk"],
         nginx=found["nginx"],
     )
@@ -59,41 +57,31 @@ def make_cache() -> None:
     (CACHE / ".gitignore").write_text("*\n", encoding="ascii")
 
 
+def packages() -> dict[str, list[str]]:
+    """The system programs the bench needs and the Debian packages they come from."""
+    found: dict[str, list[str]] = {}
+    for line in PACKAGES.read_text(encoding="utf-8").splitlines():
+        match line.split():
+            case ["bench", program, package]:
+                found.setdefault(program, []).append(package)
+    return found
+
+
 def _system_tools() -> dict[str, Path]:
-    missing = [name for name in APT_PACKAGES if _which(name) is None]
+    wanted = packages()
+    found = {name: shutil.which(name, path=SEARCH_PATH) for name in wanted}
+    missing = [name for name, path in found.items() if path is None]
     if missing:
-        _install(missing)
-    found = {name: _which(name) for name in APT_PACKAGES}
-    return {name: path for name, path in found.items() if path is not None}
+        names = " ".join(package for name in missing for package in wanted[name])
+        raise BenchError(
+            f"missing: {', '.join(missing)}. Debian and Ubuntu: apt-get install {names}"
+        )
+    return {name: Path(path) for name, path in found.items() if path is not None}
 
 
-def _which(name: str) -> Path | None:
-    found = shutil.which(name, path=SEARCH_PATH)
-    return Path(found) if found else None
-
-
-def _install(missing: list[str]) -> None:
-    packages = [package for name in missing for package in APT_PACKAGES[name]]
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
-    advice = f"missing: {', '.join(missing)}; install with `{' '.join(command)}`"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise BenchError(advice)
-    print(f"installing {', '.join(packages)} …", flush=True)
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    result = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_TIMEOUT_S,
-        check=False,
-    )
-    still = [name for name in missing if _which(name) is None]
-    if still:
-        raise BenchError(f"{advice}\n{result.stderr.strip()[-500:]}")
-
-
-def _compiled(name: str, compiler: Path) -> Path:
+def compiled(name: str, compiler: str | Path) -> Path:
+    """Compile `name`.c unless that was done; raises BenchError with what cc says."""
+    make_cache()
     source = HERE / f"{name}.c"
     version = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
     program = CACHE / f"{name}-{version}"
