@@ -99,6 +99,10 @@ class Catalog:
         """Answer the model that a name, alias or provider/model stands for."""
         return self._names.get(name)
 
+    def miss(self, name: str, operation: str = "") -> Resolution:
+        """Make the resolution of a name that stands for nothing."""
+        return Resolution(name, operation, (), Missing.UNKNOWN, listed=self._ids)
+
     def at(self, provider_id: str) -> tuple[Model, ...]:
         """Answer the listed models that a provider could serve."""
         return tuple(
@@ -116,7 +120,7 @@ class Catalog:
             return self._judged(name, operation, candidates, live(candidates))
         if name == AUTO:
             return self._automatic(operation)
-        return Resolution(name, operation.name, (), Missing.UNKNOWN, listed=self._ids)
+        return self.miss(name, operation.name)
 
     def _automatic(self, operation: Operation) -> Resolution:
         default = self._names.get(self._default) if self._default else None

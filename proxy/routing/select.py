@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.config import Config
 from proxy.core.errors import CallerFault, GatewayFault, ProviderFault
-from proxy.routing.catalog import Candidate, Missing, Resolution
+from proxy.routing.catalog import Candidate, Catalog, Missing, Model, Resolution
 from proxy.routing.registry import Provider, Registry, Status
 
 RETRY_AFTER_S: Final = 5.0
@@ -43,6 +43,15 @@ def candidates(resolution: Resolution) -> tuple[Candidate, ...]:
     raise CallerFault("model_not_found", _not_found(resolution), param="model")
 
 
+def model(catalog: Catalog, name: str) -> Model:
+    """Answer the model to be shown for a name; raises CallerFault `model_not_found`."""
+    found = catalog.find(name)
+    if found is None:
+        message = _not_found(catalog.miss(name))
+        raise CallerFault("model_not_found", message, param="model")
+    return found
+
+
 def by_id(registry: Registry, id_: str) -> Provider:
     """Answer the provider of `/providers/<id>`; one that is offline is tried.
 
@@ -50,10 +59,14 @@ def by_id(registry: Registry, id_: str) -> Provider:
     """
     provider = registry.get(id_)
     if provider is None:
-        raise CallerFault(
-            "provider_not_found", f"There is no provider {_quoted(id_)}.", param=None
-        )
+        raise provider_not_found(id_)
     return _in_use(provider)
+
+
+def provider_not_found(id_: str, param: str | None = None) -> CallerFault:
+    return CallerFault(
+        "provider_not_found", f"There is no provider {_quoted(id_)}.", param=param
+    )
 
 
 def by_id_or_kind(registry: Registry, name: str) -> Provider:

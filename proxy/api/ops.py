@@ -1,0 +1,93 @@
+"""For operators and their machines: health, readiness, metrics."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Final
+
+from aiohttp import web
+
+from proxy.api.context import Context
+from proxy.api.reply import accepts_json, json_reply
+from proxy.core import clock
+from proxy.core.errors import CallerFault
+from proxy.routing.registry import Provider
+
+# Set by whoever stands between: the caller is then elsewhere, whatever the peer is.
+_FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host")
+
+
+async def health(request: web.Request, context: Context) -> web.Response:
+    """Say `ok`, or with `?verbose=1` or for who accepts JSON how providers are."""
+    is_verbose = request.query.get("verbose", "0") not in ("", "0", "false")
+    if not is_verbose and not accepts_json(request):
+        return web.Response(text="ok", headers={"cache-control": "no-store"})
+    # With authentication on, addresses and errors are for admins (http-api §1).
+    is_open = not context.config.auth.enabled
+    return json_reply(
+        {
+            "status": "ok",
+            "version": context.version,
+            "uptime_seconds": round(clock.wall() - context.started_at),
+            "active_requests": context.active(),
+            "providers": [_detailed(p, is_open) for p in context.registry.providers],
+        }
+    )
+
+
+async def healthz(_request: web.Request, _context: Context) -> web.Response:
+    """Say that the process lives; touches nothing."""
+    return json_reply({"status": "ok"})
+
+
+async def readyz(_request: web.Request, context: Context) -> web.Response:
+    """Say whether at least one model can be served, 503 if not."""
+    is_ready = context.catalog().ready and not context.draining()
+    status = "draining" if context.draining() else "not_ready"
+    document = {
+        "status": "ready" if is_ready else status,
+        "providers": [_brief(p) for p in context.registry.providers],
+    }
+    return json_reply(document, 200 if is_ready else 503)
+
+
+async def metrics(request: web.Request, context: Context) -> web.Response:
+    """Answer the metrics: to this machine, or to all with `metrics.public`."""
+    if not context.config.metrics.public and not _is_local(request):
+        raise CallerFault(
+            "forbidden",
+            "Metrics are for this machine, unless `metrics.public` is true.",
+        )
+    body, content_type = context.metrics.exposition(request.headers.get("accept"))
+    return web.Response(body=body, headers={"content-type": content_type})
+
+
+def _is_local(request: web.Request) -> bool:
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.remote or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _brief(provider: Provider) -> dict[str, Any]:
+    latency_s = provider.latency_s
+    return {
+        "id": provider.id,
+        "status": provider.status,
+        "latency_ms": None if latency_s is None else round(latency_s * 1000, 1),
+    }
+
+
+def _detailed(provider: Provider, is_open: bool) -> dict[str, Any]:
+    shown = _brief(provider) | {
+        "name": provider.config.name,
+        "kind": provider.kind,
+        "slots": {"active": provider.active, "max": provider.slots},
+        "models": len(provider.models),
+    }
+    if is_open:
+        shown["endpoint"] = provider.config.base_url
+        shown["last_error"] = provider.last_error
+    return shown
