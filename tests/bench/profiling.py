@@ -6,6 +6,7 @@ gateway runs under cProfile, which adds much to each Python call and nothing to 
 
 from __future__ import annotations
 
+import os
 import pstats
 import shutil
 import subprocess
@@ -26,16 +27,13 @@ PY_SPY_TIMEOUT_S: Final = 60.0
 
 def profile(lab: Lab, folder: Path, workload: Workload) -> None:
     """Run `workload` against ours and print what took the time."""
-    py_spy = shutil.which("py-spy", path=search_path())
+    # The environment's own programs first: it may not be activated.
+    places = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
+    py_spy = shutil.which("py-spy", path=os.pathsep.join(places))
     if py_spy:
         _sampled(py_spy, lab, folder, workload)
     else:
         _traced(lab, folder, workload)
-
-
-def search_path() -> str:
-    """The environment's own programs first: it may not be activated."""
-    return f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin"
 
 
 def _sampled(py_spy: str, lab: Lab, folder: Path, workload: Workload) -> None:
@@ -49,6 +47,7 @@ def _sampled(py_spy: str, lab: Lab, folder: Path, workload: Workload) -> None:
             f"--duration={max(1, round(workload.seconds))}",
             f"--rate={SAMPLES_PER_S}",
             "--format=raw",
+            "--function",
             "--nonblocking",
             f"--output={stacks}",
         ]
