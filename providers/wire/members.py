@@ -1,8 +1,9 @@
 """The top-level members of a JSON object, byte-exactly: read, and edited.
 
-Reading checks the whole text and parses none of it but what is asked for; an
-edit copies the body once and leaves every byte alone that it need not change.
-A chat request of 560 bytes costs 2 µs to read, see tests/bench.
+Reading checks the whole text and parses none of it but what is asked for. Bodies
+without white space, as the SDKs send them, are quick: 1.6 µs for 520 bytes, 3.5
+for 10 KB, 2 ms for 10 MiB; others cost about 1 µs more a member. An edit is 2 µs
+and one copy (splice.py).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import codecs
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from providers.wire import peek
+from providers.wire.splice import Span, splice
 
 _STEP: Final = 1 << 16
 _BOM: Final = b"\xef\xbb\xbf"
@@ -36,14 +38,6 @@ class WrongType(ValueError):
         super().__init__(f"{name} must be {expected}")
         self.name = name
         self.expected = expected
-
-
-class Span(NamedTuple):
-    """Where a member lies in the body: its key, and its value up to `end`."""
-
-    key: int
-    value: int
-    end: int
 
 
 class Members:
@@ -121,7 +115,7 @@ class Members:
             return self.body
         if self._spans is None:
             self._spans = _dense_spans(raws)
-        return _edit(self.body, self._spans, changed, dropped)
+        return splice(self.body, self._spans, changed, dropped)
 
 
 def read_members(body: bytes) -> Members:
@@ -235,7 +229,7 @@ def _walk(body: bytes, raws: dict[str, msgspec.Raw]) -> dict[str, Span]:
 
 
 def _end(match: re.Match[bytes] | None) -> int:
-    assert match is not None  # noqa: S101 - these patterns match in any valid object
+    assert match is not None  # these patterns match at any place of a valid object
     return match.end()
 
 
@@ -255,47 +249,3 @@ def _key_at(body: bytes, at: int) -> str:
 
 def _twice(name: str) -> MalformedJSON:
     return MalformedJSON(f"the key {json.dumps(name[:100])} appears twice")
-
-
-def _edit(
-    body: bytes,
-    spans: dict[str, Span],
-    changed: dict[str, bytes],
-    dropped: set[str],
-) -> bytes:
-    """Copy `body` with its edits; ranges are taken out in the order they lie."""
-    view = memoryview(body)
-    order = list(spans.items())
-    parts: list[bytes | memoryview] = []
-    at = 0
-    kept = 0
-    for index, (name, span) in enumerate(order):
-        if name in dropped:
-            start, stop = _with_comma(order, index, is_first=not kept)
-            parts.append(view[at:start])
-            at = stop
-            continue
-        kept += 1
-        if name in changed:
-            parts += view[at : span.value], changed[name]
-            at = span.end
-    last = order[-1][1].end if order else body.index(b"{") + 1
-    parts.append(view[at:last])
-    for name, text in changed.items():
-        if name not in spans:
-            parts += b"," if kept else b"", json.dumps(name).encode(), b":", text
-            kept += 1
-    parts.append(view[last:])
-    return b"".join(parts)
-
-
-def _with_comma(
-    order: list[tuple[str, Span]], index: int, *, is_first: bool
-) -> tuple[int, int]:
-    """Find what to take out with a member: the comma before it, or the one after."""
-    span = order[index][1]
-    if not is_first:
-        return order[index - 1][1].end, span.end
-    if index + 1 < len(order):
-        return span.key, order[index + 1][1].key
-    return span.key, span.end

@@ -31,7 +31,8 @@ class ResponsesWatch(Notes):
         self._last = b""
 
     def see(self, events: bytes) -> bytes:
-        self._last = events
+        if events[:1] != b":" or any(map(data_of, split_events(events))):
+            self._last = events  # no comments alone: they carry no number
         if _response(events) or _error(events):
             for event in split_events(events):
                 self._note(event)
