@@ -72,8 +72,11 @@ class Reply(Protocol):
     """
 
     started: bool
+    ended: bool
     gone: bool
+    paused: bool
     bytes_out: int
+    status: int
 
     def start(self, status: int, headers: Sequence[Pair], length: int | None) -> None:
         """Send the head; `length` None means a body of unknown length follows."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Tasks:
@@ -40,3 +42,19 @@ class Tasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_fault(error)
+
+
+async def beside(future: asyncio.Future[T], work: Coroutine[Any, Any, None]) -> T:
+    """Await `future` while `work` runs; what `work` raises is raised here.
+
+    When the future is done first, `work` is cancelled: its help is over.
+    """
+    helper = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.wait({future, helper}, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            await helper  # raises what went wrong, or was simply ready first
+        return await future
+    finally:
+        helper.cancel()
+        await asyncio.gather(helper, return_exceptions=True)

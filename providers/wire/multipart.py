@@ -1,0 +1,81 @@
+"""Find one text field in a multipart/form-data body that is still arriving.
+
+Only the head of the body up to that field is looked at and kept; files are never
+parsed. Sans-IO: `feed` pieces until `found` or `ended`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_BOUNDARY: Final = re.compile(r'boundary="?([^";,\s]{1,200})"?', re.IGNORECASE)
+_PART_HEAD_LIMIT: Final = 8192
+
+
+class MalformedForm(ValueError):
+    """The bytes are no multipart body of this boundary."""
+
+
+def boundary_of(content_type: str) -> bytes | None:
+    """Read the boundary of a multipart Content-Type; None if there is none."""
+    if not content_type.lower().startswith("multipart/form-data"):
+        return None
+    match = _BOUNDARY.search(content_type)
+    return match[1].encode("latin-1") if match else None
+
+
+class FieldFinder:
+    """Looks for the field `name`. `head` is all that was fed so far.
+
+    Once `found`, `value` is its bytes and `span` where they lie in `head`.
+    """
+
+    def __init__(self, boundary: bytes, name: str) -> None:
+        self._mark = b"--" + boundary
+        self._wanted = re.compile(
+            rb'(?i:content-disposition)\s*:[^\r\n]*;\s*name="?%s"?\s*(?:;|\r\n|$)'
+            % re.escape(name.encode())
+        )
+        self._at = 0  # where the search for the next boundary goes on
+        self._value_at: int | None = None
+        self.head = bytearray()
+        self.found = False
+        self.ended = False
+        self.span = (0, 0)
+
+    @property
+    def value(self) -> bytes:
+        return bytes(self.head[self.span[0] : self.span[1]])
+
+    def feed(self, data: bytes) -> None:
+        """Take more of the body. Raises MalformedForm."""
+        self.head += data
+        while not self.found and not self.ended and self._step():
+            pass
+
+    def _step(self) -> bool:
+        """Pass one boundary and the part's head behind it; False when more is due."""
+        mark = self._mark if self._at == 0 else b"\r\n" + self._mark
+        start = self.head.find(mark, self._at)
+        if start < 0:
+            self._at = max(self._at, len(self.head) - len(mark))
+            return False
+        if self._value_at is not None:
+            self.span, self.found = (self._value_at, start), True
+            return True
+        head_at = start + len(mark)
+        if self.head.startswith(b"--", head_at):
+            self.ended = True
+            return True
+        end = self.head.find(b"\r\n\r\n", head_at)
+        if end < 0:
+            if len(self.head) - head_at > _PART_HEAD_LIMIT:
+                raise MalformedForm("a part of the form has no proper head")
+            self._at = start
+            return False
+        if self._wanted.search(self.head, head_at, end + 2):
+            self._value_at = end + 4
+        # The part may be empty: its closing boundary may share the blank line.
+        self._at = end + 2
+        return True

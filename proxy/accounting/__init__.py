@@ -1,0 +1,1 @@
+"""What a request consumed and what it cost."""

@@ -1,0 +1,45 @@
+"""What a request cost. Unknown is None, never zero."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from providers.wire.usage import Usage
+from proxy.config import ModelConfig, ProviderConfig
+
+_MILLION: Final = 1_000_000
+
+
+def cost_usd(
+    provider: ProviderConfig, model: ModelConfig | None, usage: Usage
+) -> float | None:
+    """Answer the cost in USD; None when a cloud's price or the counts are unknown.
+
+    What the provider itself reports wins, then the model's own price, then the
+    provider's. A local provider without a price costs nothing.
+    """
+    if usage.cost_usd is not None:
+        return usage.cost_usd
+    if usage.prompt is None and usage.completion is None:
+        return None
+    prompt, completion = usage.prompt or 0, usage.completion or 0
+    if model is not None and model.pricing is not None:
+        price = model.pricing
+        cached, written = usage.cached or 0, usage.cache_write or 0
+        fresh = max(0, prompt - cached - written)
+        return (
+            fresh * price.input_per_1m
+            + cached * _or(price.cached_input_per_1m, price.input_per_1m)
+            + written * _or(price.cache_write_per_1m, price.input_per_1m)
+            + completion * price.output_per_1m
+        ) / _MILLION
+    per_1k = None if model is None else model.cost_per_1k_tokens
+    if per_1k is None:
+        per_1k = provider.cost_per_1k_tokens
+    if per_1k is not None:
+        return (prompt + completion) * per_1k / 1000
+    return 0.0 if provider.type == "local" else None
+
+
+def _or(value: float | None, fallback: float) -> float:
+    return fallback if value is None else value

@@ -1,0 +1,169 @@
+"""Serve: the runtime behind a listening socket, from start to drained stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import uvloop
+from aiohttp import web
+
+from providers.wire.dialect import Dialect
+from proxy import __version__
+from proxy.api.context import Context
+from proxy.config import Config, Loaded
+from proxy.core.errors import CallerFault, GatewayFault
+from proxy.observability import logs
+from proxy.routes import RESERVED, ROUTES
+from proxy.routing.greeting import greeting
+from proxy.runtime import Runtime, describe
+from proxy.server.handler import Server
+from proxy.server.ordinary import OrdinaryDoor, refusal
+from proxy.server.router import Router
+
+_log: Final = logging.getLogger("local_ai")
+_LAST_WORDS_S: Final = 2.0
+
+
+def serve(loaded: Loaded) -> int:
+    """Run until told to stop. Answers the exit code: 0 after a stop, 1 if it failed."""
+    logging_config = loaded.config.logging
+    logs.setup(logging_config.level, logging_config.format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(loaded))
+    except KeyboardInterrupt:
+        return 0
+
+
+async def _serve(loaded: Loaded) -> int:
+    config = loaded.config
+    async with Runtime(loaded) as runtime:
+        door = _door(runtime)
+        server = Server(
+            door,
+            handler_cancellation=True,
+            head_limit_s=config.server.head_timeout_seconds,
+            slow_body=_slow_body(),
+            keepalive_timeout=config.server.idle_keep_alive_seconds,
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=16 << 10,
+            max_field_size=32 << 10,
+        )
+        runner = web.ServerRunner(server)
+        await runner.setup()
+        try:
+            await _site(runner, config).start()
+        except (OSError, ssl.SSLError) as error:
+            await runner.cleanup()
+            return _cannot_listen(config, error)
+        stop = _stop_signals()
+        await runtime.look_around()
+        print(greeting(config, runtime.registry.providers, describe(config)), flush=True)
+        await stop.wait()
+        await _drain(runtime, door, runner)
+    return 0
+
+
+def _context(runtime: Runtime) -> Context:
+    pipeline = runtime.pipeline
+    return Context(
+        config=runtime.config,
+        registry=runtime.registry,
+        catalog=runtime.catalog,
+        metrics=runtime.metrics,
+        version=__version__,
+        active=lambda: pipeline.active,
+        draining=lambda: pipeline.draining,
+        started_at=runtime.started_at,
+    )
+
+
+def _door(runtime: Runtime) -> OrdinaryDoor:
+    context = _context(runtime)
+
+    async def plain(
+        handler: Any, request: web.BaseRequest, params: Mapping[str, str]
+    ) -> web.Response:
+        request["params"] = params
+        response: web.Response = await handler(request, context)
+        return response
+
+    return OrdinaryDoor(
+        Router(ROUTES, RESERVED),
+        runtime.access,
+        runtime.pipeline.run,
+        plain,
+        body_idle_s=runtime.config.server.body_idle_seconds,
+    )
+
+
+def _site(runner: web.ServerRunner, config: Config) -> web.TCPSite:
+    server, context = config.server, None
+    if server.tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(server.tls.cert_file, server.tls.key_file)
+    return web.TCPSite(
+        runner, server.host, server.port, ssl_context=context, backlog=4096
+    )
+
+
+def _stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    return stop
+
+
+async def _drain(runtime: Runtime, door: OrdinaryDoor, runner: web.ServerRunner) -> None:
+    """Stop accepting, let calls finish, then end the rest in-band."""
+    pipeline, limit_s = runtime.pipeline, runtime.config.server.drain_seconds
+    door.closing = True
+    pipeline.stop_accepting()
+    for site in list(runner.sites):
+        await site.stop()
+    if pipeline.active:
+        _log.info("stopping: %d requests are given %g s", pipeline.active, limit_s)
+    if not await pipeline.idle_within(limit_s):
+        pipeline.interrupt_all(
+            GatewayFault("shutting_down", "The gateway is stopping.", retry_after_s=5.0)
+        )
+        await pipeline.idle_within(_LAST_WORDS_S)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_S):
+            await runner.shutdown()
+            await runner.cleanup()
+
+
+def _cannot_listen(config: Config, error: OSError) -> int:
+    server = config.server
+    place = f"{server.host}:{server.port}"
+    if error.errno == errno.EADDRINUSE:
+        from proxy.doctor import who_listens
+
+        who = who_listens(server.port)
+        print(
+            f"Cannot listen on {place}: the port is in use"
+            f"{f' by {who}' if who else ''}. Stop that, or choose another with --port.",
+            file=sys.stderr,
+        )
+    else:
+        why = error.strerror or "the certificate or key cannot be used"
+        print(f"Cannot listen on {place}: {why}.", file=sys.stderr)
+    return 1
+
+
+def _slow_body() -> bytes:
+    fault = CallerFault("request_timeout", "The request's head did not arrive in time.")
+    body = refusal(fault, Dialect.CHAT, "none").body
+    assert isinstance(body, bytes)
+    return body

@@ -1,0 +1,295 @@
+"""An order is carried out: sent to its provider, its reply given to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from providers.errors import Blame
+from providers.wire.dialect import Dialect, Framing
+from providers.wire.holds import hold_for
+from providers.wire.usage import Usage
+from providers.wire.watch import Watch
+from providers.wire.watches import watch_for
+from providers.wire.whole import read_error, read_response_id, read_usage
+from proxy.accounting.prices import cost_usd
+from proxy.config import Config, ProviderConfig
+from proxy.core import clock
+from proxy.core.errors import ProviderFault
+from proxy.core.types import Attempt, Pair, Record
+from proxy.pipeline import failures, heads
+from proxy.pipeline.order import Course, Order, Treatment
+from proxy.relay.client import Client
+from proxy.relay.errors import BrokenReply, CallerStalled, Phase, UpstreamFailed
+from proxy.relay.head import ReplyHead
+from proxy.relay.headers import for_caller
+from proxy.relay.keepalive import KeepAlive
+from proxy.relay.modes import (
+    REFUSAL_LIMIT,
+    WHOLE_LIMIT,
+    Events,
+    Gathered,
+    Mode,
+    Plain,
+    sse_head,
+)
+from proxy.relay.origin import Origin
+from proxy.relay.transfer import Limits, Moved, Transfer
+from proxy.routing.responses import ResponseOwners
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What carrying needs; `origin_of` knows each provider's address and options."""
+
+    config: Config
+    client: Client
+    ticker: clock.Ticker
+    origin_of: Callable[[ProviderConfig], Origin]
+    owners: ResponseOwners
+
+    async def carry(self, course: Course, order: Order) -> None:
+        """Do it. Raises GatewayError when the caller's answer must be an error."""
+        ride = _Ride(self, course, order)
+        keep_alive = self._keep_alive(course, order)
+        if keep_alive is not None:
+            self.ticker.add(keep_alive)
+        order.provider.active += 1
+        try:
+            await ride.run()
+        finally:
+            order.provider.active -= 1
+            if keep_alive is not None:
+                self.ticker.discard(keep_alive)
+
+    def _keep_alive(self, course: Course, order: Order) -> KeepAlive | None:
+        """Comments are for streams of SSE: what the dialect's streams are."""
+        if not order.stream or order.dialect is Dialect.OLLAMA:
+            return None
+        stream = self.config.stream
+
+        def commit() -> list[Pair]:
+            course.framing = Framing.SSE
+            return sse_head(
+                [*heads.of_request(course), ("content-type", "text/event-stream")]
+            )
+
+        before = order.treatment is Treatment.MODEL and stream.keep_alive_before_headers
+        return KeepAlive(
+            course.reply,
+            stream.keep_alive_seconds,
+            clock.monotonic(),
+            commit if before else None,
+        )
+
+
+class _Ride:
+    """One attempt: the transfer, and what its reply turns out to be."""
+
+    def __init__(self, carrier: Carrier, course: Course, order: Order) -> None:
+        self._carrier = carrier
+        self._course = course
+        self._order = order
+        self._reply = course.reply
+        self._watch: Watch | None = None
+        self._attempt = Attempt(order.provider.id, order.upstream_model)
+        self._transfer = Transfer(
+            course.reply, _limits(order), self._mode_for, carrier.ticker
+        )
+        record = course.record
+        record.provider = order.provider.id
+        record.upstream_model = order.upstream_model
+        record.attempts.append(self._attempt)
+
+    async def run(self) -> None:
+        carrier, order = self._carrier, self._order
+        origin = carrier.origin_of(order.provider.config)
+        try:
+            moved = await self._transfer.run(carrier.client, origin, order.out)
+            if moved.body is not None:
+                self._answer(moved, moved.body)
+        except UpstreamFailed as error:
+            raise failures.from_relay(
+                error, order.provider, streaming=self._watch is not None
+            ) from error
+        except CallerStalled:
+            self._reply.abort()
+            self._course.record.status = 499
+            self._course.record.code = "client_closed_request"
+        finally:
+            self._note()
+
+    # -- when the head is there -------------------------------------------------
+
+    def _mode_for(self, head: ReplyHead) -> Mode:
+        """Choose how this reply is treated; starts it where nothing is awaited."""
+        self._attempt.status = head.status
+        order = self._order
+        good = 200 <= head.status < 300
+        framing = _framing(head)
+        if order.treatment is Treatment.PLAIN or not good:
+            if order.treatment is Treatment.MODEL:
+                return Gathered(REFUSAL_LIMIT, None)
+            return self._plain(head)
+        if framing is Framing.PLAIN:
+            if order.treatment is Treatment.MODEL or self._is_json(head):
+                return Gathered(WHOLE_LIMIT, lambda: self._plain(head))
+            return self._plain(head)
+        return self._events(head, framing)
+
+    def _plain(self, head: ReplyHead) -> Mode:
+        if self._reply.started:
+            raise BrokenReply("it answered no stream to a stream", Phase.FIRST_BYTE)
+        self._reply.start(
+            head.status, self._head_fields(head), _length(head, self._course)
+        )
+        return Plain(self._reply)
+
+    def _events(self, head: ReplyHead, framing: Framing) -> Mode:
+        order, config = self._order, self._carrier.config
+        known = order.treatment is Treatment.MODEL
+        watch = watch_for(
+            order.dialect,
+            framing,
+            withhold_usage=order.added_usage,
+            terminated=order.provider.adapter.capabilities.always_terminates,
+        )
+        self._watch = watch
+        self._course.framing = framing
+        if not self._reply.started:
+            fields = self._head_fields(head)
+            if framing is Framing.SSE or known:
+                fields = sse_head(fields)
+            self._reply.start(head.status, fields, None)
+        return Events(
+            self._reply, hold_for(framing, config.stream.max_event_bytes), watch
+        )
+
+    def _head_fields(self, head: ReplyHead) -> list[Pair]:
+        as_is = self._order.treatment is not Treatment.MODEL
+        return [
+            *for_caller(head.pairs, as_is=as_is),
+            *heads.of_order(self._course, self._order, self._overhead_s()),
+        ]
+
+    def _overhead_s(self) -> float:
+        """Time spent here so far: all since the door, less waiting for the upstream."""
+        transfer, started = self._transfer, self._course.record.started_at
+        sent, head = transfer.sent_at, transfer.head_at
+        waited = head - sent if sent is not None and head is not None else 0.0
+        return max(0.0, clock.monotonic() - started - waited)
+
+    # -- when a whole body is there -----------------------------------------------
+
+    def _answer(self, moved: Moved, body: bytes) -> None:
+        head = moved.head
+        order = self._order
+        good = 200 <= head.status < 300
+        wrong = good and self._is_json(head) and read_error(body) is not None
+        if order.treatment is not Treatment.MODEL or (good and not wrong):
+            self._give(head, body, moved.trailers)
+            return
+        fault = order.provider.adapter.interpret(head.status, head.pairs, body)
+        error = failures.from_fault(fault, order.provider)
+        if fault.blame is Blame.CALLER and self._speaks_dialect(head, body):
+            self._course.record.code = error.code
+            self._give(head, body, ())
+            return
+        raise error
+
+    def _give(self, head: ReplyHead, body: bytes, trailers: tuple[Pair, ...]) -> None:
+        """Pass a whole reply on; one that came too late for its head goes in-band."""
+        if self._reply.started:
+            raise ProviderFault(
+                "upstream_error",
+                f"Provider {self._order.provider.id} answered no stream to a stream.",
+            )
+        fields = self._head_fields(head)
+        if 200 <= head.status < 300 and self._is_json(head):
+            usage = read_usage(self._order.dialect, body)
+            self._take_usage(usage)
+            if (cost := self._course.record.cost_usd) is not None:
+                fields.append(("x-proxy-cost-usd", f"{cost:.6f}"))
+            if self._order.dialect is Dialect.RESPONSES:
+                self._own(read_response_id(body))
+        length = None if trailers else len(body)
+        if self._course.call.method == "HEAD":
+            length = _length(head, self._course)
+        self._reply.start(head.status, fields, length)
+        self._reply.write(body)
+        self._reply.end(trailers)
+
+    def _is_json(self, head: ReplyHead) -> bool:
+        return "json" in (head.get("content-type") or "")
+
+    def _speaks_dialect(self, head: ReplyHead, body: bytes) -> bool:
+        """Tell whether a refusal already has the shape the caller's SDK reads."""
+        if self._reply.started or not self._is_json(head):
+            return False
+        marker = b'"type"' if self._order.dialect is Dialect.MESSAGES else b'"error"'
+        return marker in body and read_error(body) is not None
+
+    # -- afterwards -----------------------------------------------------------------
+
+    def _note(self) -> None:
+        """Copy what is known to the record, however it ended."""
+        transfer, record = self._transfer, self._course.record
+        if transfer.sent_at is not None:
+            until = transfer.head_at or clock.monotonic()
+            record.upstream_wait_s += until - transfer.sent_at
+        record.first_byte_at = transfer.first_byte_at
+        if self._watch is not None:
+            self._take_usage(self._watch.usage)
+            self._own(self._watch.response_id)
+            if self._watch.error is not None and record.code is None:
+                record.code = "upstream_error"
+
+    def _own(self, response_id: str | None) -> None:
+        if response_id is not None and self._order.dialect is Dialect.RESPONSES:
+            self._carrier.owners.remember(
+                response_id, self._course.record.tenant, self._order.provider.id
+            )
+
+    def _take_usage(self, usage: Usage | None) -> None:
+        if usage is None:
+            return
+        record: Record = self._course.record
+        record.prompt_tokens = usage.prompt
+        record.completion_tokens = usage.completion
+        record.cached_tokens = usage.cached
+        record.reasoning_tokens = usage.reasoning
+        record.usage_source = "upstream"
+        order = self._order
+        record.cost_usd = cost_usd(order.provider.config, order.model, usage)
+
+
+def _framing(head: ReplyHead) -> Framing:
+    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return Framing.SSE
+    if kind in ("application/x-ndjson", "application/jsonl"):
+        return Framing.NDJSON
+    return Framing.PLAIN
+
+
+def _length(head: ReplyHead, course: Course) -> int | None:
+    if course.call.method == "HEAD":
+        said = head.get("content-length")
+        return int(said) if said is not None and said.isdigit() else None
+    return head.length
+
+
+def _limits(order: Order) -> Limits:
+    limits = order.provider.config.timeouts
+    bounded = order.treatment is Treatment.MODEL and not order.stream
+    return Limits(
+        connect_s=limits.connect,
+        write_s=limits.write,
+        first_byte_s=limits.first_byte,
+        idle_s=limits.idle,
+        whole_s=limits.whole if bounded else None,
+    )
+
+
+def in_band_possible(course: Course) -> bool:
+    return course.reply.started and course.framing is not Framing.PLAIN

@@ -1,0 +1,78 @@
+"""What went wrong upstream, as a code of the catalogue. The only such place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from providers.errors import Blame, Fault
+from proxy.core.errors import CallerFault, GatewayError, ProviderFault
+from proxy.relay.errors import (
+    BrokenReply,
+    ConnectFailed,
+    Phase,
+    TimedOut,
+    UpstreamFailed,
+)
+from proxy.routing.registry import Provider
+
+_LIMIT_NAMES: Final = {
+    Phase.CONNECT: "connect",
+    Phase.WRITE: "write",
+    Phase.FIRST_BYTE: "first_byte",
+    Phase.IDLE: "idle",
+    Phase.WHOLE: "whole",
+}
+
+
+def from_relay(
+    error: UpstreamFailed, provider: Provider, *, streaming: bool
+) -> GatewayError:
+    """Read a failure of the connection or of what came over it."""
+    who = f"Provider {provider.id}"
+    if isinstance(error, TimedOut):
+        limit = _LIMIT_NAMES[error.phase]
+        return ProviderFault(
+            "upstream_timeout", f"{who}: {error.message} (limit: {limit})."
+        )
+    if isinstance(error, ConnectFailed):
+        return ProviderFault("upstream_error", f"{who}: {error.message}.")
+    if isinstance(error, BrokenReply) and streaming:
+        return ProviderFault("upstream_stream_broken", f"{who}: {error.message}.")
+    return ProviderFault("upstream_error", f"{who}: {error.message}.")
+
+
+def from_fault(fault: Fault, provider: Provider) -> GatewayError:
+    """Read a reply that the adapter has called a failure."""
+    who = f"Provider {provider.id}"
+    match fault.blame:
+        case Blame.CALLER:
+            return CallerFault(
+                "invalid_field",
+                fault.message,
+                status=fault.status,
+                param=fault.param,
+                upstream_code=fault.code,
+                upstream_type=fault.type,
+            )
+        case Blame.KEY:
+            return ProviderFault(
+                "upstream_auth_failed", f"{who} refused the gateway's key."
+            )
+        case Blame.RATE:
+            return ProviderFault(
+                "upstream_rate_limited",
+                f"{who}: {fault.message}",
+                retry_after_s=fault.retry_after_s,
+            )
+        case Blame.LOADING:
+            return ProviderFault(
+                "model_loading",
+                f"{who}: {fault.message}",
+                retry_after_s=fault.retry_after_s or 5.0,
+            )
+        case Blame.OVERLOADED | Blame.BROKEN:
+            return ProviderFault(
+                "upstream_error",
+                f"{who} answered {fault.status}: {fault.message}",
+                retry_after_s=fault.retry_after_s,
+            )

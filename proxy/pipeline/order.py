@@ -1,0 +1,68 @@
+"""What one call asks of one provider."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from providers.wire.dialect import Dialect, Framing
+from proxy.config import ModelConfig
+from proxy.core.call import Call, Reply
+from proxy.core.errors import GatewayError
+from proxy.core.types import Pair, Record
+from proxy.relay.client import Outgoing
+from proxy.routing.registry import Provider
+
+
+class Treatment(Enum):
+    """How a reply of the provider is treated.
+
+    MODEL: errors are read and rendered in the caller's dialect, whole replies are
+    held until complete, streams relayed by events. INFERENCE: pass-through of a
+    stream that we know: by events, else as it is. PLAIN: as it is.
+    """
+
+    MODEL = auto()
+    INFERENCE = auto()
+    PLAIN = auto()
+
+
+@dataclass(slots=True)
+class Order:
+    """`stream` says that the caller asked for one; `added_usage` that we, not the
+    caller, asked for usage in it; `applied` is what x-proxy-applied reports."""
+
+    provider: Provider
+    out: Outgoing
+    dialect: Dialect
+    treatment: Treatment
+    upstream_model: str | None = None
+    stream: bool = False
+    added_usage: bool = False
+    applied: tuple[str, ...] = ()
+    model: ModelConfig | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Course:
+    """One call under way, from the door to its record.
+
+    `cors` are the fields a permitted web page needs. `framing` is that of the reply the caller is getting, once it is a stream of
+    events; `interruption` is why the gateway itself ends the call.
+    """
+
+    call: Call
+    reply: Reply
+    record: Record
+    dialect: Dialect
+    framing: Framing = Framing.PLAIN
+    interruption: GatewayError | None = None
+    task: asyncio.Task[None] | None = None
+    cors: tuple[Pair, ...] = ()
+
+    def interrupt(self, error: GatewayError) -> None:
+        """End the call with `error`, in-band if its stream has begun."""
+        if self.interruption is None and self.task is not None:
+            self.interruption = error
+            self.task.cancel()

@@ -1,0 +1,125 @@
+"""Calls that go to one provider as they are: pass-through, other /v1, responses.
+
+Nothing of the body is read; what comes back is relayed as it is, by events
+where the path is one whose streams we know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs
+
+from providers.base import OPERATIONS, Reach
+from providers.wire.dialect import Dialect
+from proxy.auth.access import Access
+from proxy.config import Config
+from proxy.core.call import Call
+from proxy.core.errors import CallerFault
+from proxy.core.types import Record
+from proxy.pipeline import heads
+from proxy.pipeline.order import Order, Treatment
+from proxy.relay.client import Outgoing
+from proxy.routing import select
+from proxy.routing.catalog import Catalog
+from proxy.routing.registry import Provider, Registry
+from proxy.routing.responses import ResponseOwners
+
+PASS_THROUGH: Final = "pass_through"
+FORWARD: Final = "forward"
+RESPONSE_OBJECT: Final = "response_object"
+
+_DIALECTS: Final = {
+    **{f"/v1{row.path}": row.dialect for row in OPERATIONS.values()},
+    "/api/chat": Dialect.OLLAMA,
+    "/api/generate": Dialect.OLLAMA,
+}
+_STREAMS: Final = frozenset({
+    "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
+    "/api/chat", "/api/generate",
+})  # fmt: skip
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE", "QUERY"})
+
+
+def dialect_of(path: str) -> Dialect:
+    """The dialect in which a path below a provider's root reports errors."""
+    if path.startswith("/api/"):
+        return _DIALECTS.get(path, Dialect.OLLAMA)
+    return _DIALECTS.get(path, Dialect.CHAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """Makes orders of calls that name their provider, or leave it to the default."""
+
+    config: Config
+    registry: Registry
+    catalog: Callable[[], Catalog]
+    owners: ResponseOwners
+    access: Access
+
+    def order(self, call: Call, record: Record, via: str) -> Order:
+        """Choose the provider and say what to send.
+
+        Raises CallerFault `forbidden`, `not_found`, `provider_not_found`,
+        GatewayFault `not_configured`, ProviderFault `all_providers_unavailable`.
+        """
+        provider, path, target = self._destination(call, record)
+        if call.operation == PASS_THROUGH:
+            self._check_reach(call, provider, path)
+        prepared = provider.adapter.passage(target, call.headers.pairs)
+        streams = call.method == "POST" and path in _STREAMS
+        return Order(
+            provider,
+            Outgoing(
+                call.method,
+                prepared.url_path,
+                heads.towards_upstream(prepared.headers, via),
+                call.body.chunks() if _has_body(call) else b"",
+                call.body.length,
+            ),
+            dialect_of(path),
+            Treatment.INFERENCE if streams else Treatment.PLAIN,
+        )
+
+    def _destination(self, call: Call, record: Record) -> tuple[Provider, str, str]:
+        """Answer provider, decoded path there, and the target to send."""
+        params = call.params
+        if call.operation == RESPONSE_OBJECT:
+            owner = self.owners.provider_id(params["id"], record.tenant)
+            if call.method == "DELETE":
+                self.owners.forget(params["id"])
+            return select.by_id(self.registry, owner), call.path, call.target
+        if call.operation == FORWARD:
+            return self._default(call), call.path, call.target
+        if "provider" in params:
+            provider = select.by_id(self.registry, params["provider"])
+        else:
+            provider = select.by_id_or_kind(self.registry, params["kind"])
+        return provider, "/" + params["rest"], params["raw_rest"]
+
+    def _default(self, call: Call) -> Provider:
+        """The provider of /v1 paths that we do not know; `?model=` may name another
+        (realtime sessions do)."""
+        named = parse_qs(call.query).get("model") if "upgrade" in call.headers else None
+        if named:
+            model = self.catalog().find(named[0])
+            if model is not None and model.candidates:
+                return model.candidates[0].provider
+        return select.for_unknown_paths(self.registry, self.config)
+
+    def _check_reach(self, call: Call, provider: Provider, path: str) -> None:
+        reach = provider.adapter.reach(call.method, path)
+        if reach is Reach.OWNER and not self.access.is_owner(call.headers, call.peer):
+            raise CallerFault(
+                "forbidden",
+                "This path changes the provider and is for its owner: call it from "
+                "the gateway's own machine.",
+            )
+
+
+def _has_body(call: Call) -> bool:
+    return call.body.length != 0 and (
+        call.method in _WITH_BODY or call.body.length is not None
+    )

@@ -1,0 +1,236 @@
+"""The order of the stages. Whatever happens, each call ends here with a record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from providers.base import OPERATIONS
+from providers.wire.dialect import Dialect, Framing
+from providers.wire.envelopes import Problem, in_stream, render
+from proxy.auth.access import Access
+from proxy.config import Config
+from proxy.core import clock
+from proxy.core.call import Call, Reply
+from proxy.core.errors import CallerFault, GatewayError, GatewayFault
+from proxy.core.types import ANYONE, Record
+from proxy.observability.logs import RequestLog
+from proxy.observability.metrics import Metrics
+from proxy.pipeline import heads, model
+from proxy.pipeline.carry import Carrier
+from proxy.pipeline.order import Course, Order
+from proxy.pipeline.passage import PASS_THROUGH, Passages, dialect_of
+from proxy.pipeline.upgrade import Tunnels, is_upgrade
+from proxy.routing import select
+from proxy.routing.catalog import Catalog
+
+_log: Final = logging.getLogger("local_ai.pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where finished calls are reported."""
+
+    log: RequestLog
+    metrics: Metrics
+
+
+class Pipeline:
+    """`run` serves one call."""
+
+    def __init__(
+        self,
+        config: Config,
+        catalog: Callable[[], Catalog],
+        carrier: Carrier,
+        passages: Passages,
+        desk: Desk,
+        *,
+        instance_id: str,
+        look_again: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`look_again` looks for servers when nobody serves a model."""
+        self._config = config
+        self._catalog = catalog
+        self._carrier = carrier
+        self._passages = passages
+        self._tunnels = Tunnels(carrier)
+        self._desk = desk
+        self._courses: set[Course] = set()
+        self._look_again = look_again
+        self._via_mark = f"local-ai-{instance_id}"
+        self._via = f"1.1 {self._via_mark}"
+        self._draining = False
+
+    @property
+    def active(self) -> int:
+        return len(self._courses)
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    async def idle_within(self, limit_s: float) -> bool:
+        """Wait until no call is under way; False when the limit came first."""
+        until = clock.monotonic() + limit_s
+        while self._courses and clock.monotonic() < until:
+            await clock.sleep(0.02)
+        return not self._courses
+
+    def stop_accepting(self) -> None:
+        self._draining = True
+
+    def interrupt_all(self, error: GatewayError) -> None:
+        for course in tuple(self._courses):
+            course.interrupt(error)
+
+    async def run(self, call: Call, reply: Reply) -> None:
+        """Serve the call; every outcome goes to `reply` and to the record.
+
+        Raises only CancelledError: the caller has gone.
+        """
+        course = self._begin(call, reply)
+        try:
+            await self._serve(course)
+        except GatewayError as error:
+            self._refuse(course, error)
+        except asyncio.CancelledError:
+            if course.interruption is None or reply.gone:
+                raise
+            assert course.task is not None
+            course.task.uncancel()
+            self._refuse(course, course.interruption)
+        except Exception:
+            _log.exception("request %s failed", course.record.id)
+            self._refuse(course, GatewayFault("internal_error", "Internal error."))
+        finally:
+            self._account(course)
+
+    # -- the stages, in their order -----------------------------------------------
+
+    def _begin(self, call: Call, reply: Reply) -> Course:
+        record = Record(
+            id=call.id,
+            operation=call.operation,
+            started_at=call.started_at,
+            client_request_id=call.client_request_id,
+            method=call.method,
+            path=call.path,
+            peer=call.peer,
+            tenant=ANYONE.tenant,
+            bytes_in=call.body.length or 0,
+        )
+        course = Course(call, reply, record, _dialect(call))
+        course.task = asyncio.current_task()
+        self._courses.add(course)
+        return course
+
+    async def _serve(self, course: Course) -> None:
+        self._admit(course)
+        if course.call.operation in OPERATIONS:
+            await self._carrier.carry(course, await self._route(course))
+            return
+        order = self._passages.order(course.call, course.record, self._via)
+        if is_upgrade(course.call):
+            await self._tunnels.run(course, order)
+        else:
+            await self._carrier.carry(course, order)
+
+    def _admit(self, course: Course) -> None:
+        call, access = course.call, self._passages.access
+        if self._draining:
+            raise GatewayFault(
+                "shutting_down", "The gateway is stopping.", retry_after_s=5.0
+            )
+        access.admit(call.headers)
+        course.cors = tuple(access.cors(call.headers))
+        via = call.headers.get("via")
+        if via is not None and self._via_mark in ",".join(call.headers.all("via")):
+            raise CallerFault(
+                "request_loop", "The request has already passed through this gateway."
+            )
+
+    async def _route(self, course: Course) -> Order:
+        call, record = course.call, course.record
+        operation = OPERATIONS[call.operation]
+        request = await model.read(call, operation, self._config.server.max_body_bytes)
+        record.model, record.stream = request.model, request.stream
+        resolution = self._catalog().resolve(request.model, operation)
+        if not resolution.candidates:
+            # Perhaps its server has just been started.
+            await self._look_again()
+            resolution = self._catalog().resolve(request.model, operation)
+        candidates = select.candidates(resolution)
+        if request.previous_response_id is not None:
+            owner = self._carrier.owners.provider_id(
+                request.previous_response_id, record.tenant, "previous_response_id"
+            )
+            candidates = tuple(c for c in candidates if c.provider.id == owner)
+            if not candidates:
+                raise CallerFault(
+                    "not_found",
+                    "The provider that made this response does not serve this model.",
+                    param="previous_response_id",
+                )
+        return request.order_for(candidates[0], self._via)
+
+    # -- endings ------------------------------------------------------------------
+
+    def _refuse(self, course: Course, error: GatewayError) -> None:
+        """Tell the caller: as an error reply, or in-band where a stream has begun."""
+        record, reply = course.record, course.reply
+        record.code = error.code
+        if reply.gone:
+            return
+        problem = _problem(course, error)
+        if not reply.started:
+            body = render(problem, course.dialect)
+            fields = [
+                *heads.of_error(course, error),
+                ("content-type", "application/json"),
+            ]
+            reply.start(error.status, fields, len(body))
+            reply.write(body)
+            reply.end()
+        elif course.framing is Framing.PLAIN:
+            reply.abort()
+        else:
+            reply.write(in_stream(problem, course.dialect, course.framing))
+            reply.end()
+
+    def _account(self, course: Course) -> None:
+        self._courses.discard(course)
+        record, reply = course.record, course.reply
+        record.ended_at = clock.monotonic()
+        record.bytes_out = reply.bytes_out
+        if reply.gone or not reply.ended:
+            record.status, record.code = 499, "client_closed_request"
+            reply.abort()
+        elif not record.status:
+            record.status = reply.status
+        course.task = None
+        self._desk.metrics.observe(record)
+        self._desk.log.write(record)
+
+
+def _dialect(call: Call) -> Dialect:
+    operation = OPERATIONS.get(call.operation)
+    if operation is not None:
+        return operation.dialect
+    if call.operation == PASS_THROUGH:
+        return dialect_of("/" + call.params.get("rest", ""))
+    return dialect_of(call.path)
+
+
+def _problem(course: Course, error: GatewayError) -> Problem:
+    record = course.record
+    shown = record.client_request_id or record.id
+    message = error.message
+    if error.status >= 500:
+        message = f"{message} (request id {shown})"
+    return Problem(
+        error.status, error.shown_type, error.shown_code, message, error.param, shown
+    )

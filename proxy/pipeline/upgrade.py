@@ -1,0 +1,83 @@
+"""A WebSocket call becomes a tunnel to its provider (http-api §5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.core import clock
+from proxy.core.call import Call
+from proxy.core.types import Attempt, Pair
+from proxy.pipeline import failures, heads
+from proxy.pipeline.carry import Carrier
+from proxy.pipeline.order import Course, Order
+from proxy.relay.client import Outgoing
+from proxy.relay.errors import UpstreamFailed
+from proxy.relay.head import ReplyHead
+from proxy.relay.headers import for_caller
+from proxy.relay.websocket import WebSocketTransfer
+
+
+def is_upgrade(call: Call) -> bool:
+    """Tell whether the caller wants a WebSocket (RFC 6455 §4.1)."""
+    upgrade = call.headers.get("upgrade")
+    if upgrade is None or call.method != "GET":
+        return False
+    return upgrade.strip().lower() == "websocket" and (
+        "upgrade" in (call.headers.get("connection") or "").lower()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnels:
+    """Opens tunnels; holds no slot, makes one record at their close."""
+
+    carrier: Carrier
+
+    async def run(self, course: Course, order: Order) -> None:
+        """Pass the connection both ways until it closes. Raises GatewayError."""
+        record, provider = course.record, order.provider
+        attempt = Attempt(provider.id, None)
+        record.provider = provider.id
+        record.attempts.append(attempt)
+        transfer = WebSocketTransfer(
+            course.reply, lambda head: _fields(head, course, order)
+        )
+        limits = provider.config.timeouts
+        try:
+            await transfer.run(
+                self.carrier.client,
+                self.carrier.origin_of(provider.config),
+                _asking(course.call, order.out),
+                self.carrier.ticker,
+                connect_s=limits.connect,
+                first_byte_s=limits.first_byte,
+            )
+        except UpstreamFailed as error:
+            raise failures.from_relay(error, provider, streaming=False) from error
+        finally:
+            if course.interruption is not None:
+                transfer.say_goodbye()
+            attempt.status = transfer.head.status if transfer.head else None
+            record.bytes_in += transfer.bytes_in
+            record.first_byte_at = record.first_byte_at or clock.monotonic()
+
+
+def _asking(call: Call, out: Outgoing) -> Outgoing:
+    """The upgrade's own fields are hop-by-hop: they are put back for this hop."""
+    asked = [
+        pair for pair in call.headers.pairs if pair[0].startswith("sec-websocket-")
+    ]
+    kept = [pair for pair in out.headers if not pair[0].startswith("sec-websocket-")]
+    return Outgoing(
+        "GET",
+        out.url_path,
+        [*kept, *asked, ("connection", "Upgrade"), ("upgrade", "websocket")],
+    )
+
+
+def _fields(head: ReplyHead, course: Course, order: Order) -> list[Pair]:
+    fields = [*for_caller(head.pairs, as_is=True), *heads.of_request(course)]
+    fields.append(("x-proxy-provider", order.provider.id))
+    if head.status == 101:
+        fields += [("connection", "Upgrade"), ("upgrade", "websocket")]
+    return fields

@@ -1,0 +1,247 @@
+"""The one HTTP client: puts a request on a connection and answers small fetches.
+
+A kept connection may have been closed by the server in the moment we used it.
+Such a request is sent once more on a fresh connection, but only where not one
+byte of a reply has come (`StaleConnection`) and its body can be sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from proxy.core import clock
+from proxy.core.call import FetchFailed, Fetched
+from proxy.core.types import Headers, Pair
+from proxy.relay.connection import Connection, Sink
+from proxy.relay.errors import ConnectFailed, Phase, TimedOut, UpstreamFailed
+from proxy.relay.head import ReplyHead, write_request
+from proxy.relay.origin import Origin, Tls, read_origin
+from proxy.relay.pool import Pool
+
+_JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request to an upstream. `headers` lack host and body framing.
+
+    `body` is bytes, or an iterator of pieces with `length` bytes in all (None:
+    sent chunked).
+    """
+
+    method: str
+    url_path: str
+    headers: Sequence[Pair]
+    body: bytes | AsyncIterator[bytes] = b""
+    length: int | None = None
+
+
+class Exchange(Protocol):
+    """What a sink may do with the connection that serves it."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def unsent_bytes(self) -> int: ...
+
+
+class Client:
+    """Pools by origin. Open as `async with`; closing aborts what is left."""
+
+    def __init__(
+        self, ticker: clock.Ticker, now: Callable[[], float] = clock.monotonic
+    ) -> None:
+        self._ticker = ticker
+        self._now = now
+        self._pools: dict[Origin, Pool] = {}
+
+    async def __aenter__(self) -> Client:
+        self._ticker.add(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ticker.discard(self)
+        for pool in self._pools.values():
+            pool.close()
+
+    def tick(self, now: float) -> None:
+        for pool in self._pools.values():
+            pool.tick(now)
+
+    def pool(self, origin: Origin) -> Pool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = Pool(origin, self._now)
+        return pool
+
+    def counts(self, origin: Origin) -> tuple[int, int]:
+        """Busy and idle connections to an origin."""
+        pool = self._pools.get(origin)
+        return (len(pool.busy), pool.idle) if pool else (0, 0)
+
+    async def connect(
+        self, origin: Origin, timeout_s: float, *, fresh: bool = False
+    ) -> Connection:
+        """Answer a connection ready for a request. Raises ConnectFailed, TimedOut."""
+        pool = self.pool(origin)
+        if not fresh and (kept := pool.take()) is not None:
+            return kept
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await pool.open()
+        except TimeoutError as error:
+            raise TimedOut(
+                "it did not accept a connection in time", Phase.CONNECT
+            ) from error
+
+    def send(
+        self, connection: Connection, origin: Origin, out: Outgoing, sink: Sink
+    ) -> bool:
+        """Write the request; answer True when its body is still to be pumped."""
+        if isinstance(out.body, bytes):
+            return self._send_whole(connection, origin, out, out.body, sink)
+        framing = (
+            ("transfer-encoding", "chunked")
+            if out.length is None
+            else ("content-length", str(out.length))
+        )
+        head = _head(origin, out, framing)
+        connection.send(out.method, head, sink, more=True)
+        return True
+
+    def _send_whole(
+        self,
+        connection: Connection,
+        origin: Origin,
+        out: Outgoing,
+        body: bytes,
+        sink: Sink,
+    ) -> bool:
+        framing = None
+        if body or out.method in ("POST", "PUT", "PATCH"):
+            framing = ("content-length", str(len(body)))
+        head = _head(origin, out, framing)
+        if len(body) < _JOIN_BELOW:
+            connection.send(out.method, head + body, sink)
+        else:
+            connection.send(out.method, head, sink)
+            connection.write(body)
+        return False
+
+    def fetch_for(self, tls: Tls = Tls(), proxy: str | None = None) -> BoundFetch:
+        """Answer a core.call.Fetch with these connection options."""
+        return BoundFetch(self, tls, proxy)
+
+
+async def pump(connection: Connection, out: Outgoing) -> None:
+    """Send a streamed body. Raises what reading it raises, and ConnectionResetError."""
+    assert not isinstance(out.body, bytes)
+    async for piece in out.body:
+        if not piece:
+            continue
+        if out.length is None:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        await connection.send_body(piece)
+    if out.length is None:
+        await connection.send_body(b"0\r\n\r\n")
+    connection.sent()
+
+
+def _head(origin: Origin, out: Outgoing, framing: Pair | None) -> bytes:
+    pairs = [("host", origin.authority), *out.headers]
+    if framing is not None:
+        pairs.append(framing)
+    return write_request(out.method, origin.target(out.url_path), pairs)
+
+
+class BoundFetch:
+    """A core.call.Fetch over the client's pools."""
+
+    def __init__(self, client: Client, tls: Tls, proxy: str | None) -> None:
+        self._client = client
+        self._tls = tls
+        self._proxy = proxy
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Sequence[Pair] = (),
+        body: bytes = b"",
+        timeout_s: float = 5.0,
+        limit_bytes: int = 8 << 20,
+    ) -> Fetched:
+        parts = urlsplit(url)
+        origin = read_origin(url, self._tls, self._proxy)
+        path = parts.path or "/"
+        out = Outgoing(
+            method, f"{path}?{parts.query}" if parts.query else path, headers, body
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._ask(origin, out, limit_bytes)
+        except TimeoutError as error:
+            raise FetchFailed("timeout", "no answer in time") from error
+        except ConnectFailed as error:
+            raise FetchFailed(error.reason, error.message) from error
+        except UpstreamFailed as error:
+            raise FetchFailed("broken", error.message) from error
+
+    async def _ask(self, origin: Origin, out: Outgoing, limit_bytes: int) -> Fetched:
+        started = clock.monotonic()
+        # Probes use their own connection: one that hangs must not sit in the pool,
+        # and a probe should see whether a new caller would get through.
+        connection = await self._client.connect(origin, 3600, fresh=True)
+        collector = _Collector(connection, limit_bytes)
+        try:
+            self._client.send(connection, origin, out, collector)
+            head = await collector.done
+        finally:
+            connection.abort()
+        elapsed = clock.monotonic() - started
+        return Fetched(
+            head.status, Headers(head.pairs), b"".join(collector.pieces), elapsed
+        )
+
+
+class _Collector:
+    """A sink that gathers a small reply."""
+
+    def __init__(self, connection: Connection, limit_bytes: int) -> None:
+        self.done: asyncio.Future[ReplyHead] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self.pieces: list[bytes] = []
+        self._connection = connection
+        self._left = limit_bytes
+        self._head: ReplyHead | None = None
+
+    def on_head(self, head: ReplyHead) -> None:
+        self._head = head
+        if head.status == 101:
+            self._connection.abort()
+            self.on_failed(UpstreamFailed("it switched protocols", Phase.FIRST_BYTE))
+
+    def on_data(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._connection.abort()
+            self.on_failed(UpstreamFailed("its answer is too large", Phase.IDLE))
+        else:
+            self.pieces.append(data)
+
+    def on_end(self, trailers: tuple[Pair, ...]) -> None:
+        if not self.done.done() and self._head is not None:
+            self.done.set_result(self._head)
+
+    def on_failed(self, error: UpstreamFailed) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)

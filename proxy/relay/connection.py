@@ -1,0 +1,286 @@
+"""One keep-alive HTTP/1.1 connection to an upstream.
+
+It writes a request, reads the reply's head and hands body bytes to its sink as
+they arrive: no task, future or queue per chunk. It knows no deadline (transfer
+has them) and no pool (it tells `on_free` when it can carry another request).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol, cast
+
+from proxy.core.call import Pausable, Tunnel
+from proxy.core.types import Pair
+from proxy.relay.errors import BrokenReply, Phase, StaleConnection, UpstreamFailed
+from proxy.relay.framing import Decoder, decoder_for
+from proxy.relay.head import HEAD_LIMIT, ReplyHead, read_reply
+
+
+class Sink(Protocol):
+    """Who a reply is for. `on_end` or `on_failed` comes once and last."""
+
+    def on_head(self, head: ReplyHead) -> None: ...
+
+    def on_data(self, data: bytes) -> None: ...
+
+    def on_end(self, trailers: tuple[Pair, ...]) -> None: ...
+
+    def on_failed(self, error: UpstreamFailed) -> None: ...
+
+
+class State(Enum):
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    TUNNEL = auto()
+    CLOSED = auto()
+
+
+class Connection(asyncio.Protocol):
+    """`transport` is None before and after the connection's life."""
+
+    __slots__ = (
+        "_decoder",
+        "_feeder",
+        "_head",
+        "_held",
+        "_method",
+        "_on_free",
+        "_on_lost",
+        "_paused",
+        "_sending",
+        "_sink",
+        "_tunnel",
+        "_writable",
+        "idle_since",
+        "state",
+        "transport",
+        "used",
+    )
+
+    def __init__(
+        self,
+        on_free: Callable[[Connection], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        self._on_free = on_free
+        self._on_lost = on_lost
+        self._sink: Sink | None = None
+        self._tunnel: Tunnel | None = None
+        self._feeder: Pausable | None = None
+        self._decoder: Decoder | None = None
+        self._head: ReplyHead | None = None
+        self._held = b""
+        self._method = ""
+        self._paused = False
+        self._sending = False
+        self._writable: asyncio.Future[None] | None = None
+        self.state = State.IDLE
+        self.transport: asyncio.Transport | None = None
+        self.used = False
+        self.idle_since = 0.0
+
+    # -- the exchange's side ------------------------------------------------
+
+    def send(self, method: str, data: bytes, sink: Sink, *, more: bool = False) -> None:
+        """Write a head, and the body as far as it is known; replies go to `sink`.
+
+        With `more` the body continues by `send_body` until `sent`.
+        """
+        self._sink = sink
+        self._method = method
+        self._sending = more
+        self.state = State.HEAD
+        assert self.transport is not None
+        self.transport.write(data)
+
+    async def send_body(self, data: bytes) -> None:
+        """Write more of the body; waits while the upstream takes no more."""
+        if self.transport is None:
+            raise ConnectionResetError
+        self.transport.write(data)
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+
+    def sent(self) -> None:
+        """Say that the body is complete."""
+        self._sending = False
+
+    def unsent_bytes(self) -> int:
+        """How much of the request the upstream has not yet taken."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def pause(self) -> None:
+        if not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once; the sink hears nothing more."""
+        self._sink = None
+        self._tunnel = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def enter_tunnel(self, tunnel: Tunnel, feeder: Pausable) -> None:
+        """After a 101: raw bytes from here on. What already came is handed over.
+
+        `feeder` is who sends us bytes for the upstream, paused when it takes none.
+        """
+        self.state = State.TUNNEL
+        self._sink = None
+        self._tunnel = tunnel
+        self._feeder = feeder
+        held, self._held = self._held, b""
+        if held:
+            tunnel.received(held)
+
+    def write(self, data: bytes) -> None:
+        """Write raw bytes into a tunnel."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    # -- the event loop's side ----------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self.state is State.BODY:
+                self._body(data)
+            elif self.state is State.HEAD:
+                self._read_head(data)
+            elif self.state is State.TUNNEL and self._tunnel is not None:
+                self._tunnel.received(data)
+            else:  # a server that talks unasked cannot be trusted with a request
+                self.abort()
+        except UpstreamFailed as error:
+            self._fail(error)
+
+    def eof_received(self) -> bool | None:
+        return None  # the transport closes itself, connection_lost follows
+
+    def pause_writing(self) -> None:
+        if self._feeder is not None:
+            self._feeder.pause()
+        elif self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._feeder is not None:
+            self._feeder.resume()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        state, self.state = self.state, State.CLOSED
+        self.transport = None
+        self.resume_writing()
+        self._on_lost(self)
+        sink, self._sink = self._sink, None
+        if self._tunnel is not None:
+            tunnel, self._tunnel = self._tunnel, None
+            tunnel.closed()
+        elif sink is not None:
+            self._lost_with(sink, state)
+
+    def _lost_with(self, sink: Sink, state: State) -> None:
+        if state is State.BODY and self._decoder and self._decoder.finish_at_close():
+            sink.on_end(())
+        elif state is State.HEAD and self.used and not self._held:
+            sink.on_failed(
+                StaleConnection("it closed the connection", Phase.FIRST_BYTE)
+            )
+        elif state is State.HEAD:
+            sink.on_failed(
+                BrokenReply("it closed the connection unanswered", Phase.FIRST_BYTE)
+            )
+        else:
+            sink.on_failed(
+                BrokenReply("it closed the connection mid-reply", Phase.IDLE)
+            )
+
+    def _read_head(self, data: bytes) -> None:
+        if self._held:
+            data = self._held + data
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > HEAD_LIMIT:
+                raise BrokenReply("its header is too long", Phase.FIRST_BYTE)
+            self._held = data
+            return
+        head = read_reply(data[: end + 4], self._method)
+        rest = data[end + 4 :]
+        self._held = b""
+        if 100 <= head.status < 200 and head.status != 101:
+            if rest:
+                self._read_head(rest)
+            return
+        sink = self._sink
+        assert sink is not None
+        self._head = head
+        if head.status == 101:
+            self._held = rest
+            sink.on_head(head)
+            return
+        self._decoder = decoder = decoder_for(head)
+        self.state = State.BODY
+        sink.on_head(head)
+        if self._sink is None:
+            return  # the sink had enough
+        if decoder.done:
+            decoder.rest = rest
+            self._finish()
+        elif rest:
+            self._body(rest)
+
+    def _body(self, data: bytes) -> None:
+        decoder = self._decoder
+        assert decoder is not None
+        payload = decoder.feed(data)
+        if payload and self._sink is not None:
+            self._sink.on_data(payload)
+        if decoder.done and self._sink is not None:
+            self._finish()
+
+    def _finish(self) -> None:
+        """The reply is complete: free the connection, then tell the sink."""
+        sink, self._sink = self._sink, None
+        decoder, head = self._decoder, self._head
+        assert sink is not None and decoder is not None and head is not None
+        self._decoder = self._head = None
+        self.resume()
+        reusable = head.keep_alive and not decoder.rest and not self._sending
+        if reusable and self._is_clean():
+            self.state = State.IDLE
+            self.used = True
+            self._on_free(self)
+        elif self.transport is not None:
+            self.state = State.CLOSED
+            self.transport.abort()
+        sink.on_end(decoder.trailers)
+
+    def _is_clean(self) -> bool:
+        """Tell whether nothing of this request is left in the transport."""
+        transport = self.transport
+        return (
+            transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        )
+
+    def _fail(self, error: UpstreamFailed) -> None:
+        sink, self._sink = self._sink, None
+        self.abort()
+        if sink is not None:
+            sink.on_failed(error)

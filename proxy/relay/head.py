@@ -1,0 +1,127 @@
+"""HTTP/1.1 heads as text: requests written, replies read. Sans-IO.
+
+Reading is strict, because a reply that two parsers read differently is how one
+caller gets another's answer: no bare LF, no folding, no space before a colon,
+one Content-Length, Transfer-Encoding only `chunked` (RFC 9112 §5, §6.3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from proxy.core.types import Pair
+from proxy.relay.errors import BrokenReply, Phase
+
+HEAD_LIMIT: Final = 64 << 10
+
+_STATUS_LINE: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\r\n\0]*))?\r\n"
+)
+_FIELD: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*\r\n"
+)
+_UNSAFE: Final = re.compile(r"[\r\n\0]")
+_BODILESS: Final = frozenset({204, 205, 304})
+REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHead:
+    """A reply's head, read. Field names are lower-case, values latin-1 text.
+
+    `length` is the body's size in bytes (0 where the status allows none), None
+    when it is `chunked` or ends with the connection.
+    """
+
+    status: int
+    pairs: tuple[Pair, ...]
+    length: int | None
+    chunked: bool
+    keep_alive: bool
+
+    def get(self, name: str) -> str | None:
+        for key, value in self.pairs:
+            if key == name:
+                return value
+        return None
+
+
+def write_request(method: str, target: str, pairs: Iterable[Pair]) -> bytes:
+    """Encode a request head. Raises ValueError on a line break or NUL in it."""
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in pairs]
+    text = "\r\n".join(lines)
+    # One pass over the whole instead of one per value: every legal line break is
+    # ours, so their number tells.
+    if text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1:
+        raise ValueError("a header field holds a line break")
+    if "\0" in text:
+        raise ValueError("a header field holds a NUL")
+    return text.encode("latin-1") + b"\r\n\r\n"
+
+
+def read_reply(raw: bytes, method: str) -> ReplyHead:
+    """Read a reply's head, closing blank line included, to a request of `method`.
+
+    Raises BrokenReply on anything that is not exactly HTTP/1.0 or 1.1.
+    """
+    start = _STATUS_LINE.match(raw)
+    if start is None:
+        raise _broken("its status line is not HTTP/1.1")
+    fields = _FIELD.findall(raw, start.end())
+    if raw.count(b"\n") != len(fields) + 2 or raw.count(b"\r") != len(fields) + 2:
+        raise _broken("its header has a malformed line")
+    pairs = tuple(
+        (name.lower().decode("ascii"), value.decode("latin-1"))
+        for name, value in fields
+    )
+    status = int(start[2])
+    length, chunked = _framing(pairs, status, method)
+    connection = [v.lower() for name, v in pairs if name == "connection"]
+    keep_alive = start[1] == b"1" and not any("close" in v for v in connection)
+    if length is None and not chunked:
+        keep_alive = False
+    return ReplyHead(status, pairs, length, chunked, keep_alive)
+
+
+def _framing(
+    pairs: tuple[Pair, ...], status: int, method: str
+) -> tuple[int | None, bool]:
+    lengths = [value for name, value in pairs if name == "content-length"]
+    codings = [value for name, value in pairs if name == "transfer-encoding"]
+    if method == "HEAD" or status in _BODILESS or 100 <= status < 200:
+        return 0, False
+    if codings:
+        if lengths or len(codings) > 1 or codings[0].lower() != "chunked":
+            raise _broken("its body's framing is ambiguous")
+        return None, True
+    if not lengths:
+        return None, False
+    if len(lengths) > 1 or not lengths[0].isascii() or not lengths[0].isdigit():
+        raise _broken("its Content-Length is not one number")
+    if len(lengths[0]) > 15:
+        raise _broken("its Content-Length is absurd")
+    return int(lengths[0]), False
+
+
+def read_trailers(raw: bytes) -> tuple[Pair, ...]:
+    """Read a chunked body's trailer fields, without the closing blank line."""
+    fields = _FIELD.findall(raw)
+    if raw.count(b"\n") != len(fields) or raw.count(b"\r") != len(fields):
+        raise _broken("its trailer has a malformed line")
+    return tuple(
+        (name.lower().decode("ascii"), value.decode("latin-1"))
+        for name, value in fields
+    )
+
+
+def is_safe_value(value: str) -> bool:
+    return _UNSAFE.search(value) is None
+
+
+def _broken(why: str) -> BrokenReply:
+    return BrokenReply(f"the reply is not valid HTTP: {why}", Phase.FIRST_BYTE)

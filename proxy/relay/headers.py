@@ -1,0 +1,61 @@
+"""What of an upstream's head the caller gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from proxy.core.types import Pair
+
+# RFC 9110 §7.6.1, and the framing that our own writer decides.
+_HOP: Final = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization",
+    "proxy-connection", "te", "transfer-encoding", "upgrade", "content-length",
+})  # fmt: skip
+
+# Promises and secrets of the upstream that hold between it and us only.
+_PRIVATE: Final = frozenset({
+    "set-cookie", "set-cookie2", "alt-svc", "strict-transport-security",
+    "public-key-pins", "clear-site-data", "via",
+})  # fmt: skip
+
+# On model routes we answer in our own name.
+_ITS_OWN: Final = frozenset({
+    "server", "x-powered-by", "x-request-id", "request-id", "openai-organization",
+    "openai-project", "anthropic-organization-id", "cf-ray", "cf-cache-status",
+    "x-should-retry", "retry-after-ms",
+})  # fmt: skip
+_ITS_OWN_PREFIXES: Final = (
+    "access-control-",
+    "x-ratelimit-",
+    "ratelimit",
+    "anthropic-ratelimit-",
+    "x-proxy-",
+)
+
+
+def for_caller(pairs: Iterable[Pair], *, as_is: bool = False) -> list[Pair]:
+    """Filter a reply's fields; `as_is` is pass-through, which keeps the most."""
+    pairs = list(pairs)
+    named = _named_by_connection(pairs)
+    return [
+        pair
+        for pair in pairs
+        if pair[0] not in named and not _is_dropped(pair[0], as_is)
+    ]
+
+
+def _is_dropped(name: str, as_is: bool) -> bool:
+    if name in _HOP or name in _PRIVATE or name.startswith("access-control-"):
+        return True
+    if as_is:
+        return name in ("x-request-id", "request-id")
+    return name in _ITS_OWN or name.startswith(_ITS_OWN_PREFIXES)
+
+
+def _named_by_connection(pairs: list[Pair]) -> frozenset[str]:
+    """Fields that Connection declares to be for this hop only."""
+    values = [value for name, value in pairs if name == "connection"]
+    if not values:
+        return frozenset()
+    return frozenset(token.strip().lower() for token in ",".join(values).split(","))

@@ -1,0 +1,139 @@
+"""The three ways a reply's body may take: gathered, passed on plainly, or by events.
+
+A mode gets payload bytes and knows no connection and no deadline; transfer
+chooses it when the head is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from providers.wire.hold import EventTooLarge, Hold
+from providers.wire.watch import Watch
+from proxy.core.call import Reply
+from proxy.core.types import Pair
+from proxy.relay.errors import BrokenReply, Phase
+
+WHOLE_LIMIT: Final = 8 << 20
+REFUSAL_LIMIT: Final = 1 << 20
+
+
+class Mode(Protocol):
+    """`body` is the gathered body; None once bytes have gone to the caller."""
+
+    body: bytes | None
+
+    def data(self, data: bytes) -> None: ...
+
+    def end(self, trailers: tuple[Pair, ...]) -> None:
+        """Take the body's proper end. Raises BrokenReply when it is none."""
+        ...
+
+    def ends_well_if_lost(self) -> bool:
+        """Tell whether all that matters had come before the connection was lost."""
+        ...
+
+
+class Gathered:
+    """Keeps a body until it is whole; past the limit it is passed on plainly."""
+
+    def __init__(self, limit_bytes: int, overflow: Callable[[], Mode] | None) -> None:
+        self._limit = limit_bytes
+        self._overflow = overflow
+        self._onward: Mode | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.body: bytes | None = b""
+
+    def data(self, data: bytes) -> None:
+        if self._onward is not None:
+            self._onward.data(data)
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > self._limit:
+            self._spill()
+
+    def end(self, trailers: tuple[Pair, ...]) -> None:
+        if self._onward is not None:
+            self._onward.end(trailers)
+        else:
+            self.body = b"".join(self._pieces)
+
+    def ends_well_if_lost(self) -> bool:
+        return False
+
+    def _spill(self) -> None:
+        if self._overflow is None:
+            self._pieces = [b"".join(self._pieces)[: self._limit]]
+            self._size = self._limit
+            return
+        self._onward, self.body = self._overflow(), None
+        for piece in self._pieces:
+            self._onward.data(piece)
+        self._pieces.clear()
+
+
+class Plain:
+    """Passes bytes on as they come."""
+
+    body = None
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def data(self, data: bytes) -> None:
+        self._reply.write(data)
+
+    def end(self, trailers: tuple[Pair, ...]) -> None:
+        self._reply.end(trailers)
+
+    def ends_well_if_lost(self) -> bool:
+        return False
+
+
+class Events:
+    """Passes on whole events; what is unfinished waits for its rest.
+
+    So whatever the gateway itself has to say falls between two events.
+    """
+
+    body = None
+
+    def __init__(self, reply: Reply, hold: Hold, watch: Watch) -> None:
+        self._write = reply.write
+        self._end = reply.end
+        self._feed = hold.feed
+        self._see = watch.see
+        self._watch = watch
+
+    def data(self, data: bytes) -> None:
+        try:
+            events = self._feed(data)
+        except EventTooLarge as error:
+            raise BrokenReply(
+                "one event of its stream is larger than stream.maxEventBytes",
+                Phase.IDLE,
+            ) from error
+        if events and (seen := self._see(events)):
+            self._write(seen)
+
+    def end(self, trailers: tuple[Pair, ...]) -> None:
+        if not self._watch.is_complete():
+            raise BrokenReply("its stream ended before it was complete", Phase.IDLE)
+        self._end(trailers)
+
+    def ends_well_if_lost(self) -> bool:
+        return self._watch.is_complete()
+
+
+def sse_head(pairs: Sequence[Pair]) -> list[Pair]:
+    """A streamed reply's head: never cached, never buffered by proxies."""
+    fixed = ("cache-control", "x-accel-buffering", "content-encoding")
+    kept = [pair for pair in pairs if pair[0] not in fixed]
+    return [
+        *kept,
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+    ]

@@ -1,0 +1,92 @@
+"""Where an upstream is, and on what terms a connection to it is made."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+_PORTS: Final = {"http": 80, "https": 443, "demo": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files are paths in PEM form; `verify` False accepts any certificate."""
+
+    verify: bool = True
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A scheme, host and port with its connection options: the key of a pool.
+
+    `proxy` is an outbound HTTP proxy's URL; https goes through it by CONNECT,
+    http as a request for the absolute URL.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    tls: Tls = Tls()
+    proxy: str | None = None
+
+    @property
+    def authority(self) -> str:
+        """The Host field's value."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def target(self, url_path: str) -> str:
+        """The request line's target for an origin-form path."""
+        if self.proxy is not None and self.scheme == "http":
+            return f"http://{self.authority}{url_path}"
+        return url_path
+
+
+def read_origin(url: str, tls: Tls = Tls(), proxy: str | None = None) -> Origin:
+    """Read scheme, host and port of a URL. Raises ValueError if it has no such."""
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError("an upstream's URL begins with http:// or https:// and a host")
+    port = parts.port or _PORTS[parts.scheme]
+    return Origin(parts.scheme, parts.hostname, port, tls, proxy)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundProxy:
+    host: str
+    port: int
+    authorization: str | None
+
+
+def read_proxy(url: str) -> OutboundProxy:
+    """Read an outbound proxy's URL, credentials included."""
+
+    parts = urlsplit(url if "//" in url else f"http://{url}")
+    authorization = None
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+    return OutboundProxy(parts.hostname or "", parts.port or 3128, authorization)
+
+
+@lru_cache(maxsize=64)
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """Build the context once per set of options; reading CA files takes 10 ms.
+
+    Raises OSError or ssl.SSLError when a file cannot be read.
+    """
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

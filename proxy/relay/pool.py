@@ -1,0 +1,81 @@
+"""The connections of one origin: idle ones for reuse, busy ones to be counted.
+
+Servers drop idle connections after 5 s (uvicorn, gunicorn), so ours leave first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from proxy.core import clock
+from proxy.relay.connection import Connection
+from proxy.relay.dial import dial
+from proxy.relay.origin import Origin
+
+IDLE_S: Final = 4.0
+IDLE_LIMIT: Final = 256
+
+
+class Pool:
+    """Last in, first out, so that a quiet pool shrinks to what is used."""
+
+    __slots__ = ("_idle", "_now", "busy", "origin")
+
+    def __init__(
+        self, origin: Origin, now: Callable[[], float] = clock.monotonic
+    ) -> None:
+        self.origin = origin
+        self.busy: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._now = now
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    def take(self) -> Connection | None:
+        """Answer an idle connection that is still fresh."""
+        while self._idle:
+            connection = self._idle.pop()
+            transport = connection.transport
+            fresh = self._now() - connection.idle_since < IDLE_S
+            if fresh and transport is not None and not transport.is_closing():
+                self.busy.add(connection)
+                return connection
+            connection.abort()
+        return None
+
+    async def open(self) -> Connection:
+        """Dial a new one. Raises ConnectFailed."""
+        connection = await dial(
+            self.origin, lambda: Connection(self._freed, self._lost)
+        )
+        self.busy.add(connection)
+        return connection
+
+    def tick(self, now: float) -> None:
+        """Close what has been idle too long."""
+        keep = [c for c in self._idle if now - c.idle_since < IDLE_S]
+        gone = [c for c in self._idle if now - c.idle_since >= IDLE_S]
+        self._idle = keep
+        for connection in gone:
+            connection.abort()
+
+    def close(self) -> None:
+        for connection in [*self._idle, *self.busy]:
+            connection.abort()
+        self._idle.clear()
+
+    def _freed(self, connection: Connection) -> None:
+        self.busy.discard(connection)
+        if len(self._idle) >= IDLE_LIMIT:
+            connection.abort()
+            return
+        connection.idle_since = self._now()
+        self._idle.append(connection)
+
+    def _lost(self, connection: Connection) -> None:
+        self.busy.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)

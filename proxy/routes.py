@@ -1,0 +1,119 @@
+"""Every URL on one page. Rows with an operation walk the pipeline, others a handler.
+
+`access` says who may call: public, inference (anybody while authentication is
+off), or reach: decided by the provider's adapter, path by path. `hot` rows are
+those that the fast door may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from providers.base import OPERATIONS
+from providers.wire.dialect import Dialect
+from proxy.api import info, models, ops
+from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
+from proxy.server.router import ANY
+from proxy.web import errors, home
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+def _nothing() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row; its fields are those of server.ordinary.Destination."""
+
+    method: str
+    path: str
+    tag: str
+    access: str = "inference"
+    operation: str | None = None
+    handler: Handler | None = None
+    fixed: Mapping[str, str] = field(default_factory=_nothing)
+    prefix_segments: int = 0
+    dialect: Dialect = Dialect.CHAT
+    hot: bool = False
+
+
+def _model(path: str, operation: str, *, hot: bool = False) -> Route:
+    tag = "anthropic" if OPERATIONS[operation].dialect is Dialect.MESSAGES else "openai"
+    return Route(
+        "POST", path, tag, operation=operation,
+        dialect=OPERATIONS[operation].dialect, hot=hot,
+    )  # fmt: skip
+
+
+def _get(path: str, handler: Handler, tag: str, access: str = "public") -> Route:
+    return Route("GET", path, tag, access, handler=handler)
+
+
+def _response(method: str, path: str) -> Route:
+    return Route(
+        method, path, "openai", operation=RESPONSE_OBJECT, dialect=Dialect.RESPONSES
+    )
+
+
+def _passage(path: str, segments: int, **fixed: str) -> Route:
+    return Route(
+        ANY, path, "pass-through", "reach", operation=PASS_THROUGH,
+        fixed=fixed, prefix_segments=segments,
+    )  # fmt: skip
+
+
+ROUTES: Final = (
+    # OpenAI dialect
+    _model("/v1/chat/completions", "chat", hot=True),
+    _model("/v1/completions", "completions", hot=True),
+    _model("/v1/responses", "responses", hot=True),
+    _response("GET", "/v1/responses/{id}"),
+    _response("DELETE", "/v1/responses/{id}"),
+    _response("POST", "/v1/responses/{id}/cancel"),
+    _response("GET", "/v1/responses/{id}/input_items"),
+    _model("/v1/embeddings", "embeddings", hot=True),
+    _model("/v1/rerank", "rerank"),
+    _model("/v1/moderations", "moderations"),
+    _model("/v1/audio/speech", "speech"),
+    _model("/v1/audio/transcriptions", "transcriptions"),
+    _model("/v1/audio/translations", "translations"),
+    _model("/v1/images/generations", "image_generations"),
+    _model("/v1/images/edits", "image_edits"),
+    _get("/v1/models", models.list_models, "openai", "inference"),
+    _get("/v1/models/{id:*}", models.get_model, "openai", "inference"),
+    _get("/v1/info", info.info, "openai", "inference"),
+    Route(ANY, "/v1/{rest:*}", "openai", operation=FORWARD),
+    # Anthropic dialect
+    _model("/v1/messages", "messages", hot=True),
+    _model("/v1/messages/count_tokens", "count_tokens", hot=True),
+    _model("/anthropic/v1/messages", "messages", hot=True),
+    _model("/anthropic/v1/messages/count_tokens", "count_tokens", hot=True),
+    _get("/anthropic/v1/models", models.list_models, "anthropic", "inference"),
+    _get("/anthropic/v1/models/{id:*}", models.get_model, "anthropic", "inference"),
+    # Direct pass-through
+    _passage("/ollama/{rest:*}", 1, kind="ollama"),
+    _passage("/lmstudio/{rest:*}", 1, kind="lmstudio"),
+    _passage("/providers/{provider}/{rest:*}", 2),
+    # Operations
+    _get("/", home.home, "operations"),
+    _get("/health", ops.health, "operations"),
+    _get("/healthz", ops.healthz, "operations"),
+    _get("/readyz", ops.readyz, "operations"),
+    _get("/metrics", ops.metrics, "operations", "local"),
+    _get("/errors", errors.errors, "operations"),
+)
+
+# Later floors: never forwarded, so that nobody comes to rely on it (http-api §9).
+RESERVED: Final = (
+    "/v1/images/upload",
+    "/v1/images/store",
+    "/v1/tools",
+    "/v1/memory",
+    "/v1/system-prompts",
+    "/v1/tenant",
+)

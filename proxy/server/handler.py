@@ -1,0 +1,155 @@
+"""aiohttp's connection with what a gateway needs besides.
+
+A deadline for a head that arrives slowly, the caller's back-pressure handed to
+the reply in progress, and a caller who closes is noticed at once. These are
+internals of aiohttp (pinned in setup.cfg, tested in tests/proxy/server).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, cast
+
+from aiohttp import web
+
+from proxy.core.call import Pausable, Tunnel
+from proxy.server.reply import TransportReply
+
+_TOO_SLOW: Final = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
+)
+
+
+class Handler(web.RequestHandler):
+    """One caller's connection."""
+
+    __slots__ = ("_head_limit_s", "_head_timer", "_slow_body", "reply")
+
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        head_limit_s: float,
+        slow_body: bytes,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(manager, **kwargs)
+        self._head_limit_s = head_limit_s
+        self._slow_body = slow_body
+        self._head_timer: asyncio.TimerHandle | None = None
+        self.reply: TransportReply | None = None
+
+    def data_received(self, data: bytes) -> None:
+        handled = self._request_count
+        super().data_received(data)
+        if self._request_count != handled or self._is_busy():
+            self._disarm()
+        elif self._head_timer is None and self.transport is not None:
+            self._head_timer = self._loop.call_later(
+                self._head_limit_s, self._head_is_late
+            )
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._disarm()
+        if self.reply is not None:
+            self.reply.lost()
+        super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        # Somebody who has closed waits for nothing: do not flush to it first.
+        reply = self.reply
+        if reply is not None and not reply.ended and self.transport is not None:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.reply is not None:
+            self.reply.hold()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.reply is not None:
+            self.reply.go_on()
+
+    def tunnel_to(self, tunnel: Tunnel) -> Pausable:
+        """Give every further byte to `tunnel`; the connection closes afterwards."""
+        self.set_parser(cast(Any, _TunnelFeed(tunnel)))
+        return _Reading(self)
+
+    def _is_busy(self) -> bool:
+        """Tell whether what came belongs to a body or a tunnel, not to a head."""
+        return (
+            self._current_request is not None
+            or bool(self._messages)
+            or self._payload_parser is not None
+            or self._upgraded
+        )
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self.transport is None or self._is_busy():
+            return
+        self.transport.write(_TOO_SLOW % (len(self._slow_body), self._slow_body))
+        self.force_close()
+
+
+class _TunnelFeed:
+    """What aiohttp expects of a payload parser, handing bytes to a tunnel."""
+
+    __slots__ = ("_tunnel",)
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._tunnel.received(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._tunnel.closed()
+
+
+class _Reading:
+    """Pauses and resumes reading from the caller."""
+
+    __slots__ = ("_handler", "_paused")
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._paused = False
+
+    def pause(self) -> None:
+        if not self._paused and self._handler.transport is not None:
+            self._paused = True
+            self._handler.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and self._handler.transport is not None:
+            self._paused = False
+            self._handler.transport.resume_reading()
+
+
+class Server(web.Server):
+    """Makes our Handler for each connection."""
+
+    def __init__(
+        self, *args: Any, head_limit_s: float, slow_body: bytes, **kwargs: Any
+    ):
+        super().__init__(*args, **kwargs)
+        self._head_limit_s = head_limit_s
+        self._slow_body = slow_body
+
+    def __call__(self) -> web.RequestHandler:
+        return Handler(
+            self,
+            loop=self._loop,
+            head_limit_s=self._head_limit_s,
+            slow_body=self._slow_body,
+            **self._kwargs,
+        )

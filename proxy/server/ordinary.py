@@ -1,0 +1,270 @@
+"""The ordinary door: an aiohttp request becomes a Call, or goes to a handler.
+
+Model calls and pass-through go to the pipeline, all other rows to their handler
+in api/, wrapped here with what every route gets (http-api §1).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, cast
+
+from aiohttp import web
+
+from providers.wire.dialect import Dialect
+from providers.wire.envelopes import Problem, render
+from proxy.auth.access import Access
+from proxy.core import clock
+from proxy.core.call import Call, Reply
+from proxy.core.errors import CallerFault, GatewayError, GatewayFault
+from proxy.core.ids import Ids
+from proxy.core.types import Headers, Pair
+from proxy.server.body import StreamedBody
+from proxy.server.handler import Handler
+from proxy.server.paths import Target, read_target
+from proxy.server.reply import TransportReply
+from proxy.server.router import Match, Router
+
+_log: Final = logging.getLogger("local_ai.server")
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Destination(Protocol):
+    """A row of the route table, as the door needs it.
+
+    Exactly one of `operation` (for the pipeline) and `handler` is set; `fixed`
+    are path variables that the row itself decides; `prefix_segments` is how many
+    segments are ours before a pass-through path begins.
+    """
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def operation(self) -> str | None: ...
+    @property
+    def handler(self) -> Any: ...
+    @property
+    def fixed(self) -> Mapping[str, str]: ...
+    @property
+    def prefix_segments(self) -> int: ...
+    @property
+    def dialect(self) -> Dialect: ...
+
+
+class OrdinaryDoor:
+    """aiohttp's request handler. `run` is the pipeline, `plain` calls a handler."""
+
+    def __init__(
+        self,
+        router: Router[Destination],
+        access: Access,
+        run: Callable[[Call, Reply], Awaitable[None]],
+        plain: Callable[[Any, web.BaseRequest, Mapping[str, str]], Awaitable[web.Response]],
+        *,
+        body_idle_s: float,
+    ) -> None:
+        self._router = router
+        self._access = access
+        self._run = run
+        self._plain = plain
+        self._body_idle_s = body_idle_s
+        self._ids = Ids()
+        self.closing = False
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = _headers(request)
+        name = _client_id(headers)
+        id_ = self._ids.next()
+        dialect = Dialect.CHAT
+        try:
+            target = read_target(request.raw_path)
+            if _is_preflight(request, headers):
+                self._access.admit(headers)
+                return _bare(204, [*_ids(name or id_), *self._access.preflight(headers)])
+            match = self._router.match(request.method, target.path)
+            dialect = match.row.dialect
+            if match.row.operation is not None:
+                return await self._relay(request, headers, target, match, id_, name)
+            return await self._answer(request, headers, match, name or id_)
+        except GatewayError as error:
+            return self._refusal(request, headers, error, dialect, name or id_)
+        except Exception:
+            _log.exception("request %s failed", id_)
+            fault = GatewayFault("internal_error", "Internal error.")
+            return self._refusal(request, headers, fault, dialect, name or id_)
+
+    async def _relay(
+        self,
+        request: web.BaseRequest,
+        headers: Headers,
+        target: Target,
+        match: Match[Destination],
+        id_: str,
+        client_id: str | None,
+    ) -> web.StreamResponse:
+        handler = cast(Handler, request.protocol)
+        content = request.content
+        reply = TransportReply(
+            handler,
+            version=request.version.minor,
+            keep_alive=request.keep_alive and not self.closing,
+            bodiless=request.method == "HEAD",
+            request_is_read=content.is_eof,
+        )
+        expects = (headers.get("expect") or "").lower() == "100-continue"
+
+        def invite() -> None:
+            if expects and not reply.started and handler.transport is not None:
+                handler.transport.write(_CONTINUE)
+
+        call = Call(
+            id=id_,
+            client_request_id=client_id,
+            operation=cast(str, match.row.operation),
+            method=request.method,
+            path=target.path,
+            target=target.sent,
+            query=target.query,
+            params=_params(match, target),
+            headers=headers,
+            peer=_peer(request),
+            secure=request.secure,
+            body=StreamedBody(
+                content, _length(request), self._body_idle_s, invite
+            ),
+            started_at=clock.monotonic(),
+        )
+        handler.reply = reply
+        try:
+            await self._run(call, reply)
+        finally:
+            handler.reply = None
+        return Relayed(reply)
+
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        headers: Headers,
+        match: Match[Destination],
+        shown_id: str,
+    ) -> web.Response:
+        self._access.admit(headers)
+        response = await self._plain(match.row.handler, request, match.params)
+        return _dressed(response, [*_ids(shown_id), *self._access.cors(headers)])
+
+    def _refusal(
+        self,
+        request: web.BaseRequest,
+        headers: Headers,
+        error: GatewayError,
+        dialect: Dialect,
+        shown_id: str,
+    ) -> web.Response:
+        response = refusal(error, dialect, shown_id)
+        if error.code == "method_not_allowed":
+            path = read_target(request.raw_path).path
+            response.headers["allow"] = ", ".join(self._router.allowed(path))
+        return _dressed(response, _ids(shown_id))
+
+
+class Relayed(web.StreamResponse):
+    """Tells aiohttp that the reply has been written by us."""
+
+    def __init__(self, reply: TransportReply) -> None:
+        super().__init__()
+        self._relayed = reply
+
+    @property
+    def keep_alive(self) -> bool | None:
+        reply = self._relayed
+        return reply.keep_alive and reply.ended and not reply.gone
+
+    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+def refusal(error: GatewayError, dialect: Dialect, shown_id: str) -> web.Response:
+    """Render an error of the catalogue as a whole reply."""
+    message = error.message
+    if error.status >= 500:
+        message = f"{message} (request id {shown_id})"
+    problem = Problem(
+        error.status, error.shown_type, error.shown_code, message, error.param, shown_id
+    )
+    response = web.Response(
+        status=error.status,
+        body=render(problem, dialect),
+        content_type="application/json",
+    )
+    if error.retry_after_s is not None:
+        response.headers["retry-after"] = str(math.ceil(error.retry_after_s))
+    return response
+
+
+def malformed(status: int, message: str | None) -> web.Response:
+    """What a request that is not HTTP gets."""
+    code = "invalid_field" if status < 500 else "internal_error"
+    fault = CallerFault(code, "The request is not valid HTTP.", status=status)
+    return refusal(fault, Dialect.CHAT, "none")
+
+
+def _headers(request: web.BaseRequest) -> Headers:
+    return Headers(
+        (name.decode("latin-1").lower(), value.decode("latin-1"))
+        for name, value in request.raw_headers
+    )
+
+
+def _client_id(headers: Headers) -> str | None:
+    for name in ("x-request-id", "x-client-request-id"):
+        value = headers.get(name)
+        if value and len(value) <= 128 and value.isascii() and value.isprintable():
+            return value
+    return None
+
+
+def _params(match: Match[Destination], target: Target) -> dict[str, str]:
+    params = {**match.row.fixed, **match.params}
+    if match.row.prefix_segments:
+        params["raw_rest"] = target.raw_after(match.row.prefix_segments)
+    return params
+
+
+def _length(request: web.BaseRequest) -> int | None:
+    if not request.can_read_body:
+        return 0
+    return request.content_length
+
+
+def _peer(request: web.BaseRequest) -> str:
+    name = request.transport.get_extra_info("peername") if request.transport else None
+    return name[0] if isinstance(name, tuple) else ""
+
+
+def _is_preflight(request: web.BaseRequest, headers: Headers) -> bool:
+    return (
+        request.method == "OPTIONS"
+        and "origin" in headers
+        and "access-control-request-method" in headers
+    )
+
+
+def _ids(shown_id: str) -> list[Pair]:
+    return [("x-request-id", shown_id)]
+
+
+def _bare(status: int, pairs: list[Pair]) -> web.Response:
+    return _dressed(web.Response(status=status), pairs)
+
+
+def _dressed(response: web.Response, pairs: list[Pair]) -> web.Response:
+    for name, value in pairs:
+        response.headers[name] = value
+    return response

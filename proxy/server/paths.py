@@ -1,0 +1,73 @@
+"""A request target becomes a path, decoded once, or is refused (http-api §1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from proxy.core.errors import CallerFault
+
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9_\-./:~@]*")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:2[Ff]|5[Cc])")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`raw` is the path as sent, `path` decoded once, `query` as sent without `?`."""
+
+    raw: str
+    path: str
+    query: str
+
+    @property
+    def sent(self) -> str:
+        """Path and query as sent."""
+        return f"{self.raw}?{self.query}" if self.query else self.raw
+
+    def raw_after(self, segments: int) -> str:
+        """Path and query as sent behind the first segments; begins with a slash."""
+        rest = self.raw.split("/", segments + 1)[segments + 1 :]
+        path = "/" + "".join(rest)
+        return f"{path}?{self.query}" if self.query else path
+
+
+def read_target(target: str) -> Target:
+    """Read an origin-form or absolute-form target. Raises `invalid_path`."""
+    if not target.startswith("/"):
+        target = _without_authority(target)
+    raw, _, query = target.partition("?")
+    if _CONTROL.search(target) or "#" in target:
+        raise _invalid("it holds a character that no path may")
+    path = raw if _PLAIN.fullmatch(raw) else _decode(raw)
+    if "/." in path and any(part in (".", "..") for part in path.split("/")):
+        raise _invalid("it holds dot segments")
+    return Target(raw, path, query)
+
+
+def _decode(raw: str) -> str:
+    if _BAD_ESCAPE.search(raw):
+        raise _invalid(
+            "it holds an encoded slash, or a percent sign that encodes nothing"
+        )
+    try:
+        path = unquote_to_bytes(raw.encode("utf-8", "surrogateescape")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _invalid("it is not UTF-8") from None
+    if "\\" in path or _CONTROL.search(path):
+        raise _invalid("it holds a backslash or a control character")
+    return path
+
+
+def _without_authority(target: str) -> str:
+    scheme, mark, rest = target.partition("://")
+    if mark and scheme.lower() in ("http", "https"):
+        slash = rest.find("/")
+        return rest[slash:] if slash >= 0 else "/"
+    raise _invalid("it does not begin with a slash")
+
+
+def _invalid(why: str) -> CallerFault:
+    return CallerFault("invalid_path", f"The path cannot be used: {why}.")

@@ -1,0 +1,94 @@
+"""From method and path to a row of the route table. Exact paths cost a look-up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from proxy.core.errors import CallerFault
+
+ANY: Final = "*"
+
+
+class Row(Protocol):
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Generic[R]):
+    row: R
+    params: Mapping[str, str]
+
+
+class Router(Generic[R]):
+    """`{name}` in a path stands for one segment, `{name:*}` for all that follow.
+
+    A path is matched by its most specific row: a known path with another method
+    is 405, it never falls through to a wider pattern.
+    """
+
+    def __init__(self, rows: Iterable[R], reserved: tuple[str, ...] = ()) -> None:
+        """Paths at or below one of `reserved` match nothing."""
+        self._reserved = tuple(f"{path}/" for path in reserved)
+        self._exact: dict[str, dict[str, R]] = {}
+        by_pattern: dict[str, dict[str, R]] = {}
+        for row in rows:
+            home = by_pattern if "{" in row.path else self._exact
+            home.setdefault(row.path, {})[row.method] = row
+        ordered = sorted(by_pattern, key=_generality)
+        self._patterns = [(_compile(path), by_pattern[path]) for path in ordered]
+
+    def match(self, method: str, path: str) -> Match[R]:
+        """Raises CallerFault `not_found` or `method_not_allowed`."""
+        methods = self._exact.get(path)
+        if methods is not None:
+            return Match(_choose(methods, method), {})
+        for pattern, rows in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is not None and not f"{path}/".startswith(self._reserved):
+                return Match(_choose(rows, method), found.groupdict())
+        raise CallerFault("not_found", "There is no such route.")
+
+    def allowed(self, path: str) -> tuple[str, ...]:
+        """The methods of the row that a path matches."""
+        methods = self._exact.get(path)
+        if methods is None:
+            for pattern, rows in self._patterns:
+                if pattern.fullmatch(path):
+                    methods = rows
+                    break
+        return _allowed(methods or {})
+
+
+def _choose(methods: Mapping[str, R], method: str) -> R:
+    row = methods.get(method) or methods.get(ANY)
+    if row is None and method == "HEAD":
+        row = methods.get("GET")
+    if row is None:
+        allowed = ", ".join(_allowed(methods))
+        raise CallerFault("method_not_allowed", f"This route takes {allowed}.")
+    return row
+
+
+def _allowed(methods: Mapping[str, R]) -> tuple[str, ...]:
+    head = ("HEAD",) if "GET" in methods and "HEAD" not in methods else ()
+    return (*methods, *head)
+
+
+def _generality(path: str) -> tuple[bool, int]:
+    """Sort key: rows without a tail first, then the longer literal text."""
+    return (":*}" in path, -len(re.sub(r"\{[^}]*\}", "", path)))
+
+
+def _compile(path: str) -> re.Pattern[str]:
+    pattern = re.sub(r"\{(\w+):\*\}", r"(?P<\1>.*)", path)
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), re.DOTALL)
