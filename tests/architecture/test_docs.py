@@ -9,11 +9,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from proxy.core.errors import CATALOGUE
+from proxy.observability.metrics import Metrics
 from tests.architecture.source import ROOT, assert_none, tracked_files
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.M)
-CODE_BLOCK = re.compile(r"^```.*?^```", re.M | re.S)
+HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
+CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 
 
@@ -44,14 +45,30 @@ def test_every_error_code_is_documented() -> None:
     assert_none([code for code in CATALOGUE if code not in headings])
 
 
+def test_every_metric_is_documented_and_no_other() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    exposition = Metrics().exposition()[0].decode()
+    exposed = {
+        name
+        for name in re.findall(r"^# HELP (local_ai_\w+)", exposition, re.MULTILINE)
+        if not name.endswith("_created")  # the library adds these to its counters
+    }
+    documented = set(re.findall(r"^\| `(local_ai_\w+)`", text, re.MULTILINE))
+    assert exposed == documented
+
+
 def test_every_page_is_reached_from_the_index() -> None:
     index = ROOT / "docs" / "README.md"
-    listed = {(index.parent / target.partition("#")[0]).resolve() for target in links(index)}
+    listed = {
+        (index.parent / target.partition("#")[0]).resolve() for target in links(index)
+    }
     assert_none(
         [
             str(page.relative_to(ROOT))
             for page in pages()
-            if page.is_relative_to(index.parent) and page != index and page not in listed
+            if page.is_relative_to(index.parent)
+            and page != index
+            and page not in listed
         ]
     )
 
@@ -61,8 +78,8 @@ def test_the_first_screen_has_both_commands_and_ci_walks_through_them() -> None:
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for command in ("bin/run", "bin/test"):
         assert any(line.strip().startswith(command) for line in first_screen), command
-    assert re.search(r"^bin/check\b", ci, re.M)
-    assert re.search(r"^bin/test\b", ci, re.M)
+    assert re.search(r"^bin/check\b", ci, re.MULTILINE)
+    assert re.search(r"^bin/test\b", ci, re.MULTILINE)
 
 
 def pages() -> list[Path]:

@@ -19,6 +19,8 @@ for name in libraries:
         importlib.import_module(name)
     except ImportError:
         pass  # `from module import name` also yields module.name
+# The first model that is made lets pydantic look for its plugins.
+importlib.import_module("pydantic").create_model("First")
 current, seen = "", []
 QUIET = ("import", "exec", "compile", "marshal.", "object.__", "sys._getframe", "os.listdir",
          "os.scandir", "code.__new__", "builtins.id", "function.__new__", "cpython.",
