@@ -13,6 +13,7 @@ from providers.registry import KINDS
 from proxy.config import Config
 from proxy.observability.text import printable
 from proxy.routing.catalog import AUTO, Catalog
+from proxy.routing.guess import DEMO
 from proxy.routing.registry import WELL, Provider, Status
 
 _SHOWN_MODELS: Final = 5
@@ -36,7 +37,7 @@ def greeting(config: Config, providers: Sequence[Provider], url: str) -> str:
 
 def _line(provider: Provider) -> str:
     name = printable(provider.config.name or provider.id, 60)
-    title = f"{name} {_place(provider)}"
+    title = f"{name} {_place(provider)}".rstrip()
     status = provider.status
     if status in WELL and provider.last_error is None:
         return f"{title}: {_models(provider)}"
@@ -47,6 +48,8 @@ def _line(provider: Provider) -> str:
 
 def _place(provider: Provider) -> str:
     parts = urlsplit(provider.config.base_url)
+    if provider.kind == DEMO:
+        return ""
     if provider.config.discovered and provider.local and parts.port is not None:
         return f"on {parts.port}"
     return f"at {parts.hostname}" + (f":{parts.port}" if parts.port else "")
