@@ -20,10 +20,6 @@ FORBIDDEN = re.compile(
         )
     )
 )
-# Index options would send an installation somewhere else.
-INDEX_OPTION = re.compile(
-    r"^\s*(?:--(?:extra-)?index-url|--find-links|-i|-f)\b", re.MULTILINE
-)
 
 
 def test_no_file_holds_a_forbidden_word() -> None:
@@ -34,19 +30,3 @@ def test_no_file_holds_a_forbidden_word() -> None:
             for match in FORBIDDEN.finditer(text)
         ]
     )
-
-
-def test_locks_name_no_index_and_pin_every_file() -> None:
-    locks = [
-        (where, text)
-        for where, text in text_files()
-        if re.fullmatch(r"requirements/(run|test|dev)\.txt", where)
-    ]
-    assert len(locks) == 3
-    for where, text in locks:
-        assert not INDEX_OPTION.search(text), where
-        pins = re.findall(r"^[\w.-]+==", text, re.MULTILINE)
-        assert pins
-        assert len(
-            re.findall(r"^[\w.-]+==[^\n]*\\\n +--hash=", text, re.MULTILINE)
-        ) == len(pins)
