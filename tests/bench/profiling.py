@@ -43,7 +43,7 @@ def _sampled(py_spy: str, lab: Lab, folder: Path, workload: Workload) -> None:
         command = [
             py_spy,
             "record",
-            f"--pid={ours.pids()[0]}",
+            f"--pid={ours.pid}",
             f"--duration={max(1, round(workload.seconds))}",
             f"--rate={SAMPLES_PER_S}",
             "--format=raw",

@@ -57,9 +57,15 @@ class Subject:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise BenchError(f"{self.name} is not running")
+        return self._process.pid
+
     def pids(self) -> list[int]:
         """It and its children, who may be the ones that work."""
-        return measure.tree(self._process.pid) if self._process else []
+        return measure.tree(self.pid)
 
     def start(self) -> None:
         """Start and wait for the first answer; raises BenchError without one."""

@@ -56,7 +56,8 @@ class Lab:
     def ours(self) -> Subject:
         """The gateway, with the mock as a vLLM server."""
         folder = self.folder / "ours"
-        config = _written(folder / "config.yaml", self._config())
+        upstream = f"http://127.0.0.1:{self._upstream_port}"
+        config = _written(folder / "config.yaml", gateway_config(upstream))
         return self._our_command(folder, "--config", str(config))
 
     def ours_alone(self) -> Subject:
@@ -66,23 +67,29 @@ class Lab:
     def _our_command(self, folder: Path, *flags: str) -> Subject:
         port = free_port()
         command = (*self.pin, *self._gateway, "--port", str(port), *flags)
-        env = {"PYTHONPATH": str(ROOT), "PROXY_DATA_DIR": str(folder / "data")}
-        return Subject("ours", port, command, folder=folder, env=env)
+        return Subject("ours", port, command, folder=folder, env=our_env(folder))
 
-    def _config(self) -> str:
-        provider = {
-            "id": "mock",
-            "kind": "vllm",
-            "endpoint": f"http://127.0.0.1:{self._upstream_port}",
-            "maxConcurrent": None,
-        }
-        config = {
-            "server": {"drainSeconds": 1},
-            "discovery": {"enabled": False},
-            "providers": [provider],
-            "models": [{"id": "mock", "providerId": "mock"}],
-        }
-        return json.dumps(config, indent=1)  # JSON is YAML
+
+def gateway_config(upstream: str) -> str:
+    """A configuration with model `mock` on a vLLM server at `upstream`, unlimited."""
+    provider = {
+        "id": "mock",
+        "kind": "vllm",
+        "endpoint": upstream,
+        "maxConcurrent": None,
+    }
+    config = {
+        "server": {"drainSeconds": 1},
+        "discovery": {"enabled": False},
+        "providers": [provider],
+        "models": [{"id": "mock", "providerId": "mock"}],
+    }
+    return json.dumps(config, indent=1)  # JSON is YAML
+
+
+def our_env(folder: Path) -> dict[str, str]:
+    """The gateway's environment: this checkout, and data in `folder`."""
+    return {"PYTHONPATH": str(ROOT), "PROXY_DATA_DIR": str(folder / "data")}
 
 
 def pin_to_first_cpu() -> tuple[str, ...]:

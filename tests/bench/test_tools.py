@@ -149,7 +149,8 @@ def test_a_subject_that_ends_at_once_says_its_last_words(tmp_path: Path) -> None
     subject = Subject("failing", free_port(), command, folder=tmp_path)
     with pytest.raises(BenchError, match="no port for me"):
         subject.start()
-    assert subject.pids() == []
+    with pytest.raises(BenchError, match="not running"):
+        subject.pids()
 
 
 def test_stopping_a_subject_ends_what_it_started(tmp_path: Path) -> None:
