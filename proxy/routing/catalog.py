@@ -184,7 +184,7 @@ def _suits(model: Model, operation: Operation) -> bool:
 
 def _merit(model: Model) -> tuple[bool, bool, bool, int, str]:
     """Warm before cold, local before cloud, then priority, then id."""
-    if not model.live:
+    if model.state == "unavailable":
         return (True, True, True, 0, model.id)
     best = model.live[0].provider
     return (False, not model.warm, not best.local, best.config.priority, model.id)

@@ -43,7 +43,9 @@ class World:
     asked: list[tuple[str, str]] = field(default_factory=list)
     headers: dict[str, Sequence[Pair]] = field(default_factory=dict)
 
-    def serve(self, base: str, kind: str, *models: str, slots: int | None = None) -> None:
+    def serve(
+        self, base: str, kind: str, *models: str, slots: int | None = None
+    ) -> None:
         """Put a server of a kind (as tests.fakes.kinds reads it) at an address."""
         self.answers[base + "/alive"] = answer({"kind": kind})
         listed = {"kind": kind, "models": models, "slots": slots}

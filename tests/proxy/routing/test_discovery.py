@@ -99,7 +99,8 @@ async def test_asks_only_loopback_and_only_the_listing(tasks: Tasks) -> None:
 
 
 @pytest.mark.parametrize(
-    "own", [("127.0.0.1", 11434), ("0.0.0.0", 11434), ("::", 11434), ("localhost", 11434)]
+    "own",
+    [("127.0.0.1", 11434), ("0.0.0.0", 11434), ("::", 11434), ("localhost", 11434)],
 )
 async def test_never_takes_itself_for_a_provider(
     tasks: Tasks, own: tuple[str, int]
@@ -223,7 +224,9 @@ async def test_without_discovery_configured_providers_are_still_probed(
     tasks: Tasks,
 ) -> None:
     off = DiscoveryConfig(enabled=False)
-    at = Bench(tasks, config(discovery=off, providers=(file_provider("http://pc.lan"),)))
+    at = Bench(
+        tasks, config(discovery=off, providers=(file_provider("http://pc.lan"),))
+    )
     at.world.serve("http://pc.lan", "ollama", "llama3")
     await at.discovery.first_look()
     assert at.states() == {"mine": Status.ONLINE}

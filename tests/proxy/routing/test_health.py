@@ -70,9 +70,7 @@ def _raise(error: BaseException) -> None:
 
 def bench(tasks: Tasks, config: ProviderConfig, jitter: float = 0.0) -> Bench:
     registry, world, clock = Registry([config], KINDS), World(), Clock()
-    health = Health(
-        registry, lambda _: world, tasks, now=clock, jitter=lambda: jitter
-    )
+    health = Health(registry, lambda _: world, tasks, now=clock, jitter=lambda: jitter)
     return Bench(registry, health, world, clock)
 
 
@@ -144,9 +142,7 @@ async def test_loading_server_is_loading_not_down(tasks: Tasks) -> None:
 
 
 @pytest.mark.parametrize("place", ["/alive", "/list"])
-async def test_refused_key_is_a_mistake_not_an_outage(
-    tasks: Tasks, place: str
-) -> None:
+async def test_refused_key_is_a_mistake_not_an_outage(tasks: Tasks, place: str) -> None:
     at = bench(tasks, spark())
     at.world.serve(BASE, "vllm", "qwen")
     at.world.answers[BASE + place] = answer({"error": "no"}, status=401)

@@ -34,7 +34,9 @@ def test_orders_providers_by_priority_then_id() -> None:
 
 
 def test_adapter_knows_address_key_and_headers() -> None:
-    made = config("a", keys=("k1", "k2"), headers=(("x-team", "t"),), auth_type="bearer")
+    made = config(
+        "a", keys=("k1", "k2"), headers=(("x-team", "t"),), auth_type="bearer"
+    )
     settings = get(registry(made), "a").adapter.settings
     assert settings.base_url == "http://a.lan"
     assert settings.key == "k1"
