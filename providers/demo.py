@@ -28,7 +28,7 @@ SLOW_TOKEN_DELAY_S: Final = 0.5
 _BROKEN_AFTER_EVENTS: Final = 4
 FAULTY: Final = ("demo-error", "demo-broken", "demo-slow")
 
-_REASONS: Final = {
+_REASONS: Final[Mapping[int, str]] = {
     200: "OK",
     400: "Bad Request",
     404: "Not Found",

@@ -89,7 +89,7 @@ def read_fault(
     return Fault(
         blame=blame,
         status=status,
-        message=_clean(_sentence(status, words), secrets, MAX_MESSAGE_CHARS),
+        message=_clip(_sentence(status, _clean(words.message, secrets))),
         code=_clean_word(words.code, secrets),
         type=_clean_word(words.type, secrets),
         param=_clean_word(words.param, secrets),
@@ -226,10 +226,9 @@ def _blame(status: int, words: Words) -> Blame:
     return Blame.CALLER if 400 <= status < 500 else Blame.BROKEN
 
 
-def _sentence(status: int, words: Words) -> str:
+def _sentence(status: int, said: str) -> str:
     if 300 <= status < 400:
         return "The provider answered with a redirect, which is not followed."
-    said = words.message.strip()
     if status == 402:
         lead = "The account at the provider has no credit left"
         return f"{lead}: {said}" if said else f"{lead}."
@@ -257,13 +256,17 @@ def _seconds(value: str) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def _clean(text: str, secrets: Sequence[str], limit: int) -> str:
+def _clean(text: str, secrets: Sequence[str]) -> str:
     """Make an upstream's text safe for one line of a log and a caller's eyes."""
-    text = _UNPRINTABLE.sub(" ", text)
+    text = _UNPRINTABLE.sub(" ", text).strip()
     for secret in secrets:
         text = text.replace(secret, "[key]")
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text
 
 
 def _clean_word(word: str | None, secrets: Sequence[str]) -> str | None:
-    return None if word is None else _clean(word, secrets, _MAX_WORD_CHARS)
+    return None if word is None else _clip(_clean(word, secrets), _MAX_WORD_CHARS)
+
+
+def _clip(text: str, limit: int = MAX_MESSAGE_CHARS) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -6,7 +6,7 @@ is no list at all (LM Studio answers 200 to every path, lessons R20).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -23,7 +23,7 @@ _CONTEXT_FIELDS: Final = (
     "context_window",
     "max_context_length",
 )
-_CAPABILITY_OF_PARAMETER: Final = {
+_CAPABILITY_OF_PARAMETER: Final[Mapping[str, str]] = {
     "tools": "functionCalling",
     "response_format": "jsonMode",
     "structured_outputs": "jsonMode",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from providers.base import (
     Capabilities,
@@ -29,7 +30,12 @@ from providers.listing import (
 )
 from providers.openai_compatible import OpenAICompatible
 
-_WARMTH = {"loaded": True, "sleeping": False, "unloaded": False, "loading": False}
+_WARMTH: Final[Mapping[str, bool]] = {
+    "loaded": True,
+    "sleeping": False,
+    "unloaded": False,
+    "loading": False,
+}
 
 
 class LlamaCpp(OpenAICompatible):

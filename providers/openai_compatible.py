@@ -52,7 +52,10 @@ ENGINE_FIELDS: Final = frozenset(
         "ttl",
     }
 )
-KNOWN_OWNERS: Final = frozenset({"vllm", "llamacpp", "library", "organization_owner"})
+# What servers of a known kind put into `owned_by`.
+KNOWN_OWNERS: Final = frozenset(
+    {"library", "llamacpp", "local-ai-demo", "organization_owner", "vllm"}
+)
 
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 _NO_FIELDS: Final[frozenset[str]] = frozenset()
