@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy import __version__
 from proxy.config.options import Options, flags
+from proxy.config.problems import did_you_mean
 
 if TYPE_CHECKING:
     from proxy.config import Loaded, Problem
@@ -24,7 +25,7 @@ FINE, FAILED, BAD_USAGE = 0, 1, 2
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; answers the exit code."""
-    given = parser().parse_args(arguments)
+    given = parse(arguments)
     options = Options(**{flag.name: getattr(given, flag.name) for flag in flags()})
     try:
         return VERBS[given.verb][0](options)
@@ -34,6 +35,23 @@ def run(arguments: Sequence[str]) -> int:
         # the reader of our output has gone (`… | head`); nothing is left to say
         sys.stderr.close()
         return FAILED
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; exits with 2, saying what is known, if it is wrong.
+
+    Not left to argparse, which takes the value of a mistyped flag for the verb.
+    """
+    made = parser()
+    given, unknown = made.parse_known_args(arguments)
+    known = [flag.text for flag in flags()]
+    for text in unknown:
+        name = text.partition("=")[0]
+        made.error(f"unknown argument {name}{did_you_mean(name, known)}")
+    if given.verb not in VERBS:
+        hint = did_you_mean(given.verb, VERBS)
+        made.error(f"unknown verb {given.verb}{hint}; known are {', '.join(VERBS)}")
+    return given
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )  # fmt: skip
     made.add_argument(
-        "verb", nargs="?", choices=VERBS, default="serve", metavar="VERB",
+        "verb", nargs="?", default="serve", metavar="VERB",
         help="what to do; serve when left out",
     )  # fmt: skip
     made.add_argument("--version", action="version", version=f"local-ai {__version__}")
@@ -80,11 +98,12 @@ def _check_config(options: Options) -> int:
     if loaded is None:
         return BAD_USAGE
     config = loaded.config
+    warned = len(loaded.warnings)
     place = loaded.file or "no file: built-in defaults, environment and flags"
     print(f"{place}: fine")
     print(
         f"{len(config.providers)} providers, {len(config.models)} models, "
-        f"{len(loaded.warnings)} warnings"
+        f"{warned} warning{'s' * (warned != 1)}"
     )
     return FINE
 

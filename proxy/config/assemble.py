@@ -7,7 +7,7 @@ where Ollama and LM Studio are, the data directory.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any, Final
@@ -40,7 +40,7 @@ class Assembly:
     """Makes a Config of what was read; problems go into `report`."""
 
     options: Options
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     report: Report
 
     def config(self, tree: dict[str, Any], read: Validated) -> Config:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -35,8 +35,8 @@ class Resolver:
     `kind_keys` maps a kind to the key the environment holds for it.
     """
 
-    environ: Mapping[str, str]
-    kind_keys: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
+    kind_keys: Mapping[str, str] = field(repr=False)
     outbound: Outbound
     report: Report
 

@@ -7,6 +7,8 @@ defaults filled in.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,7 +17,6 @@ from pydantic import AfterValidator, Field, model_validator
 from proxy.config.base import (
     Amount,
     Count,
-    Map,
     Port,
     Positive,
     Seconds,
@@ -28,8 +29,17 @@ from proxy.config.kinds import KINDS, KindName, ProviderType
 ProviderId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+def _is_name(text: object) -> bool:
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= 256
+        and text == text.strip()
+        and text.isprintable()
+    )
+
+
 def _name(text: str) -> str:
-    if not text or text != text.strip() or not text.isprintable() or len(text) > 256:
+    if not _is_name(text):
         raise ValueError("should be 1 to 256 printable characters, no outer blanks")
     return text
 
@@ -78,7 +88,10 @@ def _header_value(text: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[str, AfterValidator(_header_value)]
+HeaderMap = Annotated[
+    Mapping[HeaderName, Annotated[str, AfterValidator(_header_value)]],
+    AfterValidator(MappingProxyType),
+]
 
 
 class TimeoutsEntry(Section):
@@ -134,9 +147,10 @@ class Named(Section):
     @model_validator(mode="before")
     @classmethod
     def _name_defaults_to_id(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("name") is None and "id" in data:
-            return data | {"name": data["id"]}
-        return data
+        if not isinstance(data, dict) or data.get("name") is not None:
+            return data
+        # an id that is no name is told once, for itself
+        return data | {"name": data["id"] if _is_name(data.get("id")) else "?"}
 
 
 class ProviderEntry(Named):
@@ -199,7 +213,7 @@ class ProviderEntry(Named):
         shown_default="HTTPS_PROXY, NO_PROXY",
     )
     wake: Wake | None = option(None, "Wake-on-LAN when it is needed while offline.")
-    headers: Map[HeaderValue] = option(
+    headers: HeaderMap = option(
         empty_map, "Header fields sent with every request.", secret=True
     )
     forward_headers: tuple[HeaderName, ...] = option(

@@ -100,7 +100,7 @@ class ProviderConfig:
 
 def base_url(endpoint: str) -> str:
     """Cut closing slashes and one closing /v1 off an endpoint."""
-    return re.sub(r"(/v1)?/*$", "", endpoint.rstrip("/"))
+    return re.sub(r"(?<=[^/])(/v1)?/*$", "", endpoint.rstrip("/"))
 
 
 def _nothing() -> Mapping[str, str]:

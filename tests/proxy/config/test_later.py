@@ -1,0 +1,111 @@
+"""What this version does not do is refused or warned about, never taken silently."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config.later import refuse_what_is_not_there
+from proxy.config.problems import Report
+from proxy.config.schema import File
+from proxy.config.validate import Validated
+from tests.proxy.config.conftest import Faults, Read
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "auth: {enabled: true}",
+            (
+                "1: auth.enabled: is not available in this version: keys and limits are not "
+                "enforced yet"
+            ),
+        ),
+        (
+            "server: {workers: 2}",
+            (
+                "1: server.workers: several workers need a shared state, which this version "
+                "does not have; leave it at 1"
+            ),
+        ),
+        (
+            "state: {url: 'redis://x'}",
+            (
+                "1: state.url: shared state is not available in this version; leave it at "
+                "memory://"
+            ),
+        ),
+        (
+            "database: {url: 'postgresql://x'}",
+            "1: database.url: no database is used by this version; leave the key out",
+        ),
+        (
+            "execute: {enabled: true}",
+            "1: execute.enabled: code is not run by this version; leave the key out",
+        ),
+        (
+            "cache: {enabled: true}",
+            "1: cache.enabled: replies are not cached by this version; leave the key out",
+        ),
+        (
+            "rateLimits: {default: {requests: 120/minute}}",
+            "1: rateLimits: limits are not enforced by this version; leave the key out",
+        ),
+        (
+            "rateLimits: {byModel: {m: {concurrent: 3}}}",
+            "1: rateLimits: limits are not enforced by this version; leave the key out",
+        ),
+        (
+            "budgets: {byTenant: {a: {dailyUsd: 5}}}",
+            "1: budgets: budgets are not enforced by this version; leave the key out",
+        ),
+    ],
+)
+def test_what_would_guard_is_refused(faults: Faults, text: str, told: str) -> None:
+    assert faults(text) == [told]
+
+
+def test_enabling_authentication_by_flag_is_refused(faults: Faults) -> None:
+    (told,) = faults("", enable_auth=True)
+    assert told.startswith("command line: --enable-auth: is not available")
+
+
+def test_several_workers_are_refused_by_flag_and_variable(faults: Faults) -> None:
+    assert faults("", workers=3)[0].startswith("command line: --workers: several")
+    (told,) = faults("", {"PROXY_WORKERS": "3"})
+    assert told.startswith("environment: PROXY_WORKERS: several workers")
+
+
+def test_the_same_keys_at_their_defaults_are_fine(read: Read) -> None:
+    loaded = read(
+        """
+        auth: {enabled: false}
+        server: {workers: 1}
+        state: {url: "memory://"}
+        database: {url: null}
+        rateLimits: {byTenant: {}}
+        execute: {enabled: false}
+        """
+    )
+    assert loaded.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["DATABASE_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+)
+def test_a_variable_that_nothing_uses_is_a_warning(warnings: Faults, name: str) -> None:
+    (told,) = warnings("", {name: "x://hunter2"})
+    assert told.startswith(f"environment: {name}: has no effect in this version: no ")
+    assert "hunter2" not in told
+
+
+def test_a_token_secret_is_said_to_have_no_effect(warnings: Faults) -> None:
+    told = warnings("", jwt_secret="hunter2")
+    assert any("--jwt-secret: has no effect" in line for line in told)
+
+
+def test_defaults_are_refused_nothing() -> None:
+    report = Report()
+    refuse_what_is_not_there(Validated(File(), (), ()), report)
+    assert not report.errors
+    assert not report.warnings
