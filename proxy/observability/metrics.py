@@ -11,7 +11,12 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import (
     CONTENT_TYPE_PLAIN_0_0_4,
     generate_latest,
@@ -56,6 +61,8 @@ class Metrics:
     """Counts finished requests and answers scrapes."""
 
     def __init__(self) -> None:
+        # Times of creation would show as gauges that are never at rest.
+        disable_created_metrics()
         self._registry = registry = CollectorRegistry(auto_describe=False)
         self._models: Container[str] = frozenset()
         self._series: dict[tuple[str, str, str, int], _Series] = {}

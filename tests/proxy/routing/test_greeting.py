@@ -17,7 +17,7 @@ URL = "http://127.0.0.1:3500"
 
 
 def found(*models: FoundModel | str, **more: object) -> Provider:
-    made = provider(
+    return provider(
         "ollama",
         *models,
         kind="ollama",
@@ -25,7 +25,6 @@ def found(*models: FoundModel | str, **more: object) -> Provider:
         discovered=True,
         **more,
     )
-    return made
 
 
 def curl_of(text: str) -> list[str]:

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as read_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from proxy.core.types import Record
+from proxy.observability.metrics import Feeds, Metrics
+
+
+def record(**more: Any) -> Record:
+    facts: dict[str, Any] = {
+        "id": "req_1",
+        "operation": "chat",
+        "started_at": 100.0,
+        "model": "qwen",
+        "provider": "spark",
+        "status": 200,
+        "stream": True,
+        "prompt_tokens": 12,
+        "completion_tokens": 34,
+        "first_byte_at": 100.2,
+        "ended_at": 101.5,
+    }
+    return Record(**facts | more)
+
+
+def metrics() -> Metrics:
+    made = Metrics()
+    made.know_models({"qwen", "llama"})
+    return made
+
+
+def samples(made: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    body, _ = made.exposition()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in read_text(body.decode())
+        for sample in family.samples
+    }
+
+
+def value(made: Metrics, name: str, **labels: str) -> float | None:
+    return samples(made).get((name, tuple(sorted(labels.items()))))
+
+
+def test_counts_a_request_with_its_labels() -> None:
+    made = metrics()
+    made.observe(record())
+    made.observe(record())
+    labels = {"endpoint": "chat", "model": "qwen", "provider": "spark"}
+    assert value(made, "local_ai_requests_total", **labels, status="200") == 2
+    made.observe(record(status=499))
+    assert value(made, "local_ai_requests_total", **labels, status="499") == 1
+
+
+def test_times_a_request_and_its_first_token() -> None:
+    made = metrics()
+    made.observe(record())
+    at = {"endpoint": "chat", "provider": "spark"}
+    duration = value(made, "local_ai_request_duration_seconds_sum", **at)
+    assert duration == pytest.approx(1.5)
+    first = value(made, "local_ai_first_token_seconds_sum", **at)
+    assert first == pytest.approx(0.2)
+
+
+def test_a_whole_reply_has_no_first_token_time() -> None:
+    made = metrics()
+    made.observe(record(stream=False))
+    at = {"endpoint": "chat", "provider": "spark"}
+    assert value(made, "local_ai_first_token_seconds_count", **at) == 0
+    assert value(made, "local_ai_request_duration_seconds_count", **at) == 1
+
+
+def test_counts_tokens_by_kind_and_unknown_ones_not_at_all() -> None:
+    made = metrics()
+    made.observe(record(cached_tokens=5, reasoning_tokens=7))
+    made.observe(record(prompt_tokens=None, completion_tokens=None))
+    counts = {
+        kind: value(
+            made, "local_ai_tokens_total", kind=kind, model="qwen", provider="spark"
+        )
+        for kind in ("prompt", "completion", "cached", "reasoning")
+    }
+    assert counts == {"prompt": 12, "completion": 34, "cached": 5, "reasoning": 7}
+
+
+def test_made_up_models_share_one_label() -> None:
+    made = metrics()
+    for number in range(500):
+        made.observe(record(model=f"made-up-{number}", provider=None, status=404))
+    labels = {
+        labels for name, labels in samples(made) if name.endswith("requests_total")
+    }
+    assert labels == {
+        (("endpoint", "chat"), ("model", "other"), ("provider", ""), ("status", "404"))
+    }
+    assert len(made._series) == 1
+
+
+def test_a_request_of_no_model_has_an_empty_label() -> None:
+    made = metrics()
+    made.observe(record(model=None, provider=None, operation="passthrough"))
+    assert value(made, "local_ai_requests_total", endpoint="passthrough", model="",
+                 provider="", status="200") == 1  # fmt: skip
+
+
+def test_counts_broken_streams() -> None:
+    made = metrics()
+    assert value(made, "local_ai_broken_streams_total") == 0
+    made.observe(record(code="upstream_stream_broken"))
+    made.observe(record(code="upstream_error"))
+    assert value(made, "local_ai_broken_streams_total") == 1
+
+
+def test_counts_which_door_was_used() -> None:
+    made = metrics()
+    made.fast_path(taken=True, reason="ordinary")
+    made.fast_path(taken=True, reason="ordinary")
+    made.fast_path(taken=False, reason="expect")
+    name = "local_ai_fast_path_total"
+    assert value(made, name, taken="true", reason="ordinary") == 2
+    assert value(made, name, taken="false", reason="expect") == 1
+
+
+def test_gauges_are_read_when_somebody_looks() -> None:
+    made = metrics()
+    assert value(made, "local_ai_active_requests") == 0
+    active = 3
+    made.feed(
+        Feeds(
+            active=lambda: active,
+            providers=lambda: [("spark", 2, True), ("desk", 0, False)],
+            connections=lambda: [("spark", "idle", 4), ("spark", "busy", 2)],
+        )
+    )
+    assert value(made, "local_ai_active_requests") == 3
+    active = 0
+    assert value(made, "local_ai_active_requests") == 0
+    assert value(made, "local_ai_provider_active_requests", provider="spark") == 2
+    assert value(made, "local_ai_provider_health", provider="spark") == 1
+    assert value(made, "local_ai_provider_health", provider="desk") == 0
+    name = "local_ai_upstream_connections"
+    assert value(made, name, provider="spark", state="idle") == 4
+    assert value(made, name, provider="spark", state="busy") == 2
+
+
+def test_instances_share_nothing() -> None:
+    first, second = metrics(), metrics()
+    first.observe(record())
+    assert not any(name == "local_ai_requests_total" for name, _ in samples(second))
+
+
+@pytest.mark.parametrize(
+    "accept", [None, "*/*", "text/plain;version=0.0.4", "text/plain;version=odd"]
+)
+def test_answers_text_by_default(accept: str | None) -> None:
+    body, content_type = metrics().exposition(accept)
+    assert content_type.startswith("text/plain; version=0.0.4")
+    assert any(True for _ in read_text(body.decode()))
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+     "application/openmetrics-text; version=odd"],
+)  # fmt: skip
+def test_answers_openmetrics_when_asked(accept: str) -> None:
+    made = metrics()
+    made.observe(record())
+    body, content_type = made.exposition(accept)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith(b"# EOF\n")
+    families = {family.name for family in read_openmetrics(body.decode())}
+    assert {"local_ai_requests", "local_ai_active_requests"} <= families
