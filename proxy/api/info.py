@@ -14,7 +14,7 @@ from proxy.routing.catalog import AUTO, Catalog
 from proxy.routing.registry import Provider
 
 
-async def info(_request: web.Request, context: Context) -> web.Response:
+async def info(_request: web.BaseRequest, context: Context) -> web.Response:
     catalog = context.catalog()
     default = _default_id(catalog)
     return json_reply(

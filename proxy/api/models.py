@@ -20,7 +20,7 @@ _PAGE: Final = 20
 _LONGEST_PAGE: Final = 1000
 
 
-async def list_models(request: web.Request, context: Context) -> web.Response:
+async def list_models(request: web.BaseRequest, context: Context) -> web.Response:
     models = _asked(request, context)
     if _wants_anthropic(request):
         return json_reply(_page(models, request))
@@ -28,15 +28,15 @@ async def list_models(request: web.Request, context: Context) -> web.Response:
     return json_reply({"object": "list", "data": data})
 
 
-async def get_model(request: web.Request, context: Context) -> web.Response:
-    name = request.match_info["id"]
+async def get_model(request: web.BaseRequest, context: Context) -> web.Response:
+    name = request["params"]["id"]
     model = select.model(context.catalog(), name)
     if _wants_anthropic(request):
         return json_reply(anthropic_model(name, model))
     return json_reply(openai_model(name, model))
 
 
-def _asked(request: web.Request, context: Context) -> tuple[Model, ...]:
+def _asked(request: web.BaseRequest, context: Context) -> tuple[Model, ...]:
     provider_id = request.query.get("provider")
     if provider_id is None:
         return context.catalog().models
@@ -45,11 +45,11 @@ def _asked(request: web.Request, context: Context) -> tuple[Model, ...]:
     return context.catalog().at(provider_id)
 
 
-def _wants_anthropic(request: web.Request) -> bool:
+def _wants_anthropic(request: web.BaseRequest) -> bool:
     return "anthropic-version" in request.headers
 
 
-def _page(models: tuple[Model, ...], request: web.Request) -> dict[str, object]:
+def _page(models: tuple[Model, ...], request: web.BaseRequest) -> dict[str, object]:
     """Cut out the page between `after_id` and `before_id`, as long as `limit`."""
     limit = _limit(request.query.get("limit"))
     after, before = request.query.get("after_id"), request.query.get("before_id")

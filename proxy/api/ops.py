@@ -17,7 +17,7 @@ from proxy.routing.registry import Provider
 _FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host")
 
 
-async def health(request: web.Request, context: Context) -> web.Response:
+async def health(request: web.BaseRequest, context: Context) -> web.Response:
     """Say `ok`, or with `?verbose=1` or for who accepts JSON how providers are."""
     is_verbose = request.query.get("verbose", "0") not in ("", "0", "false")
     if not is_verbose and not accepts_json(request):
@@ -35,12 +35,12 @@ async def health(request: web.Request, context: Context) -> web.Response:
     )
 
 
-async def healthz(_request: web.Request, _context: Context) -> web.Response:
+async def healthz(_request: web.BaseRequest, _context: Context) -> web.Response:
     """Say that the process lives; touches nothing."""
     return json_reply({"status": "ok"})
 
 
-async def readyz(_request: web.Request, context: Context) -> web.Response:
+async def readyz(_request: web.BaseRequest, context: Context) -> web.Response:
     """Say whether at least one model can be served, 503 if not."""
     is_ready = context.catalog().ready and not context.draining()
     status = "draining" if context.draining() else "not_ready"
@@ -51,7 +51,7 @@ async def readyz(_request: web.Request, context: Context) -> web.Response:
     return json_reply(document, 200 if is_ready else 503)
 
 
-async def metrics(request: web.Request, context: Context) -> web.Response:
+async def metrics(request: web.BaseRequest, context: Context) -> web.Response:
     """Answer the metrics: to this machine, or to all with `metrics.public`."""
     if not context.config.metrics.public and not _is_local(request):
         raise CallerFault(
@@ -62,7 +62,7 @@ async def metrics(request: web.Request, context: Context) -> web.Response:
     return web.Response(body=body, headers={"content-type": content_type})
 
 
-def _is_local(request: web.Request) -> bool:
+def _is_local(request: web.BaseRequest) -> bool:
     if any(name in request.headers for name in _FORWARDED):
         return False
     try:

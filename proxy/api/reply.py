@@ -15,5 +15,5 @@ def json_reply(document: object, status: int = 200) -> web.Response:
     )
 
 
-def accepts_json(request: web.Request) -> bool:
+def accepts_json(request: web.BaseRequest) -> bool:
     return "application/json" in request.headers.get("accept", "").lower()

@@ -62,7 +62,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # Times of creation would show as gauges that are never at rest.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry(auto_describe=False)
         self._models: Container[str] = frozenset()
         self._series: dict[tuple[str, str, str, int], _Series] = {}

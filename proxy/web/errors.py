@@ -12,7 +12,7 @@ from proxy.web.home import Site
 from proxy.web.page import element, html_reply, page, table
 
 
-async def errors(request: web.Request, _context: Site) -> web.Response:
+async def errors(request: web.BaseRequest, _context: Site) -> web.Response:
     """Answer the catalogue as a JSON list, as a page to a browser."""
     if "text/html" in request.headers.get("accept", "").lower():
         return html_reply(_page())

@@ -34,7 +34,7 @@ class Site(Protocol):
     def version(self) -> str: ...
 
 
-async def home(request: web.Request, context: Site) -> web.Response:
+async def home(request: web.BaseRequest, context: Site) -> web.Response:
     """Answer the page, or JSON to who accepts nothing else."""
     address = f"{request.scheme}://{request.host}/v1"
     accept = request.headers.get("accept", "").lower()

@@ -1,0 +1,74 @@
+"""A gateway's handlers behind a real socket, without the gateway."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import RawTestServer, TestClient
+
+from proxy.api.context import Context
+from proxy.config import Config
+from proxy.core.errors import GatewayError
+from proxy.observability.metrics import Metrics
+from proxy.routing.catalog import Catalog
+from proxy.routing.registry import Provider, Registry
+from tests.fakes.kinds import KINDS
+
+Handler = Callable[[web.BaseRequest, Context], Awaitable[web.Response]]
+Ask = Callable[..., Awaitable[ClientResponse]]
+
+
+def context(
+    providers: Sequence[Provider] = (), config: Config | None = None, **more: Any
+) -> Context:
+    """Make a Context over providers made by hand."""
+    config = config or Config()
+    registry = Registry((), KINDS)
+    registry._providers = {provider.id: provider for provider in providers}
+    registry.providers = tuple(providers)
+    catalog = Catalog(config, registry.providers)
+    made = Context(
+        config=config,
+        registry=registry,
+        catalog=lambda: catalog,
+        metrics=Metrics(),
+        version="1.2.3",
+        active=lambda: 0,
+        draining=lambda: False,
+        started_at=0.0,
+    )
+    return replace(made, **more)
+
+
+@asynccontextmanager
+async def serving(
+    known: Context, handlers: Mapping[str, Handler]
+) -> AsyncIterator[Ask]:
+    """Serve handlers by path (`/v1/models/{id}` takes a whole rest)."""
+
+    async def serve(request: web.BaseRequest) -> web.Response:
+        for pattern, handler in handlers.items():
+            found = re.fullmatch(pattern.replace("{id}", "(?P<id>.+)"), request.path)
+            if found is not None:
+                request["params"] = found.groupdict()
+                return await _answered(handler, request, known)
+        return web.Response(status=599)
+
+    async with TestClient(RawTestServer(serve)) as client:  # type: TestClient[Any, Any]
+        yield client.get
+
+
+async def _answered(
+    handler: Handler, request: web.BaseRequest, known: Context
+) -> web.Response:
+    try:
+        return await handler(request, known)
+    except GatewayError as error:
+        told = {"code": error.code, "message": error.message, "param": error.param}
+        return web.Response(status=error.status, body=orjson.dumps(told))
