@@ -82,7 +82,7 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* ---- canned replies ------------------------------------------------------------- */
+/* ---- canned replies -------------------------------------------------------------- */
 
 #define CHUNK_OPENING                                                               \
   "data: {\"id\":\"chatcmpl-0123456789abcdef0123\","                                \
@@ -194,7 +194,7 @@ static void bury(void) {
   }
 }
 
-/* ---- sending ---------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------- */
 
 static void want_out(conn *c, int wanted) {
   if (c->wants_out == wanted) return;
@@ -262,7 +262,7 @@ static void send_whole(conn *c, const message *m) {
     close_conn(c);
 }
 
-/* ---- requests --------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------- */
 
 static const char *value_of(const char *body, const char *key) {
   const char *p = strstr(body, key);
@@ -375,7 +375,7 @@ static void receive(conn *c) {
   c->in_len += (size_t)n;
 }
 
-/* ---- the loop ---------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------- */
 
 static void accept_all(int listener) {
   int fd, one = 1;

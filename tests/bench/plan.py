@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tests.bench import heads
 from tests.bench.workloads import Memory, Paced, Plain, Request, Shape, Workload
 
-PAUSE_MS = 20
+PAUSE_MS: Final = 20
 
 
 def workloads(*, quick: bool) -> dict[str, Workload]:

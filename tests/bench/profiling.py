@@ -68,6 +68,8 @@ def top_of_stacks(text: str) -> str:
     within: Counter[str] = Counter()
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
+        if not stack:
+            continue  # caught between two frames
         frames = stack.split(";")
         own[frames[-1]] += int(count)
         for frame in set(frames):

@@ -58,7 +58,7 @@ class Facts:
 
 def render(results: Results, facts: Facts) -> str:
     """The table of targets and the other figures, as Markdown."""
-    kind = "quick run" if facts.quick else "full run"
+    kind = "quick" if facts.quick else "full length"
     place = "alone on one core" if facts.pinned else "sharing all cores"
     title = (
         f"{facts.commit} · {facts.date} · {kind} · Python {facts.python} · "

@@ -42,19 +42,24 @@
 #define MOST_SAMPLES 20000000
 #define EVENTS_AT_ONCE 512
 
-static const char STREAM_END[] = "[DONE]\n\n\r\n0\r\n\r\n";
+static const char STREAM_END[] = "[DONE]\n\n";
 #define STREAM_END_LENGTH (sizeof STREAM_END - 1)
-#define BODY_END "\r\n0\r\n\r\n"
-#define BODY_END_LENGTH 7
+
+/* Where in a reply the next byte belongs. A proxy may cut chunks anywhere, so the
+ * framing has to be taken off before anything is looked for. */
+typedef enum {
+  HEAD, SIZE, EXTENSION, DATA, DATA_END, TRAILER, PLAIN, END, BROKEN
+} place;
 
 typedef struct {
   int fd;
   int connected;
   int asked;          /* a reply is being waited for */
-  int head_seen;
-  int chunks;
+  place place;
+  int chunks;         /* stamps so far */
   int carried;        /* bytes in `carry`: the beginning of a cut stamp */
-  long body_left;     /* -1: chunked */
+  size_t left;        /* of this chunk, or of a body with a length */
+  size_t line;        /* length of the line so far, in a trailer */
   size_t to_send;     /* bytes of the request still unsent */
   size_t head_length; /* bytes in `head` */
   uint64_t asked_ns;
@@ -85,7 +90,7 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* ---- samples ------------------------------------------------------------------------ */
+/* ---- samples --------------------------------------------------------------------- */
 
 static void record(samples *s, uint64_t ns) {
   if (s->count == s->capacity) {
@@ -110,7 +115,7 @@ static void print_samples(const char *name, samples *s) {
          s->tenths_us[(size_t)((double)(s->count - 1) * 0.99)] / 10.0);
 }
 
-/* ---- connections -------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------- */
 
 static void watch(conn *c, int how, uint32_t events) {
   struct epoll_event e = {.events = events, .data.ptr = c};
@@ -165,8 +170,9 @@ static void send_rest(conn *c) {
 }
 
 static void ask(conn *c) {
-  c->chunks = c->head_seen = c->carried = 0;
+  c->chunks = c->carried = 0;
   c->head_length = 0;
+  c->place = HEAD;
   memset(c->tail, 0, sizeof c->tail);
   c->asked = 1;
   c->to_send = head.length + body.length;
@@ -174,7 +180,7 @@ static void ask(conn *c) {
   send_rest(c);
 }
 
-/* ---- replies ------------------------------------------------------------------------ */
+/* ---- replies --------------------------------------------------------------------- */
 
 static void on_stamp(conn *c, const char *digits, uint64_t t) {
   uint64_t sent_ns = 0;
@@ -224,10 +230,62 @@ static void keep_tail(conn *c, const char *data, size_t length) {
   memcpy(c->tail + size - length, data, length);
 }
 
-static int ended(const conn *c) {
-  const char *end = c->tail + sizeof c->tail - BODY_END_LENGTH;
-  if (c->body_left >= 0) return c->body_left == 0;
-  return memcmp(end, BODY_END, BODY_END_LENGTH) == 0;
+static void on_payload(conn *c, const char *data, size_t length, uint64_t t) {
+  find_stamps(c, data, length, t);
+  keep_tail(c, data, length);
+}
+
+static int digit_of(char ch) {
+  if (ch >= '0' && ch <= '9') return ch - '0';
+  if (ch >= 'a' && ch <= 'f') return ch - 'a' + 10;
+  return ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
+}
+
+static place after_size(conn *c) {
+  c->line = 0;
+  return c->left ? DATA : TRAILER;
+}
+
+/* One byte of the framing between chunks; answers where the next one belongs. */
+static place on_framing(conn *c, char ch) {
+  switch (c->place) {
+    case SIZE:
+      if (ch == '\n') return after_size(c);
+      if (ch == '\r') return SIZE;
+      if (ch == ';') return EXTENSION;
+      if (digit_of(ch) < 0) return BROKEN;
+      c->left = c->left * 16 + (size_t)digit_of(ch);
+      return SIZE;
+    case EXTENSION:
+      return ch == '\n' ? after_size(c) : EXTENSION;
+    case DATA_END:
+      return ch == '\n' ? SIZE : ch == '\r' ? DATA_END : BROKEN; /* left is 0 */
+    case TRAILER:
+      if (ch == '\n' && !c->line) return END;
+      c->line = ch == '\n' ? 0 : c->line + (ch != '\r');
+      return TRAILER;
+    default:
+      return BROKEN;
+  }
+}
+
+/* Take the framing off a body and look at what is in it. Answers how much is left over
+ * after the end. */
+static size_t on_body(conn *c, const char *data, size_t length, uint64_t t) {
+  while (length && c->place != END && c->place != BROKEN) {
+    size_t taken = 1;
+    if (c->place == DATA || c->place == PLAIN) {
+      taken = length < c->left ? length : c->left;
+      on_payload(c, data, taken, t);
+      c->left -= taken;
+      if (!c->left) c->place = c->place == DATA ? DATA_END : END;
+    } else {
+      c->place = on_framing(c, *data);
+    }
+    data += taken;
+    length -= taken;
+  }
+  return length;
 }
 
 static int complete(const conn *c) {
@@ -242,40 +300,43 @@ static void on_end(conn *c, uint64_t t) {
   ask(c);
 }
 
-/* Read the head; answers how many of these bytes it took, -1 when it is no 200. */
-static long read_head(conn *c, const char *data, size_t length) {
+/* Read the head; answers how many of these bytes it took. */
+static size_t read_head(conn *c, const char *data, size_t length) {
   size_t room = HEAD_LIMIT - 1 - c->head_length;
   size_t taken = length < room ? length : room, before = c->head_length;
   memcpy(c->head + before, data, taken);
   c->head_length += taken;
   c->head[c->head_length] = 0;
   char *end = strstr(c->head, "\r\n\r\n");
-  if (!end) return taken < length ? -1 : (long)taken;
+  if (!end) {
+    if (taken < length) c->place = BROKEN;
+    return taken;
+  }
   end[2] = 0;
-  if (strncmp(c->head, "HTTP/1.1 200", 12) != 0) return -1;
   const char *size = strcasestr(c->head, "\r\ncontent-length:");
-  c->body_left = size ? atol(size + 17) : -1;
-  c->head_seen = 1;
-  return (long)((size_t)(end + 4 - c->head) - before);
+  c->left = size ? (size_t)atol(size + 17) : 0;
+  c->place = !size ? SIZE : c->left ? PLAIN : END;
+  if (strncmp(c->head, "HTTP/1.1 200", 12) != 0) c->place = BROKEN;
+  return (size_t)(end + 4 - c->head) - before;
 }
 
 static void on_reply(conn *c, const char *data, size_t length) {
   uint64_t t = now_ns();
-  if (!c->head_seen) {
-    long taken = read_head(c, data, length);
-    if (taken < 0) {
-      if (!errors) fprintf(stderr, "%.*s\n", (int)length, data);
-      fail(c);
-      return;
-    }
-    data += taken;
-    length -= (size_t)taken;
-    if (!c->head_seen) return;
+  const char *from = data;
+  size_t left = length;
+  if (c->place == HEAD) {
+    size_t taken = read_head(c, data, length);
+    from += taken;
+    left -= taken;
+    if (c->place == HEAD) return;
   }
-  find_stamps(c, data, length, t);
-  keep_tail(c, data, length);
-  if (c->body_left > 0) c->body_left -= (long)length;
-  if (ended(c)) on_end(c, t);
+  left = on_body(c, from, left, t);
+  if (c->place == BROKEN || left) { /* or more than one reply to one request */
+    if (!errors) fprintf(stderr, "%.*s\n", (int)length, data);
+    fail(c);
+  } else if (c->place == END) {
+    on_end(c, t);
+  }
 }
 
 static void on_connect(conn *c, uint32_t events) {
@@ -306,7 +367,7 @@ static void on_event(conn *c, uint32_t events) {
     on_reply(c, data, (size_t)n);
 }
 
-/* ---- the run ------------------------------------------------------------------------ */
+/* ---- the run --------------------------------------------------------------------- */
 
 static blob read_file(const char *path) {
   blob b = {NULL, 0};

@@ -184,11 +184,16 @@ def test_stacks_are_summed_by_their_top_and_by_presence() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_process_tree_has_its_children_and_their_cost() -> None:
-    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
-    with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE) as top:
+    idle = "print(1, flush=True); input()"
+    parent = f"import subprocess as s, sys; s.run([sys.executable, '-c', {idle!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as top:
         try:
-            while len(found := measure.tree(top.pid)) < 2:
-                assert top.poll() is None
+            assert top.stdout is not None
+            assert top.stdout.readline() == b"1\n"
+            found = measure.tree(top.pid)
+            assert len(found) == 2
             assert found[0] == top.pid
             assert set(found) < set(measure.tree(os.getpid()))
             assert measure.cpu_us(found) > measure.cpu_us([top.pid]) > 0

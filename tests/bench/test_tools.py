@@ -113,16 +113,30 @@ def test_another_number_of_chunks_than_expected_is_bad(
     [
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndata\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK",
         b"",
     ],
-    ids=["refused", "cut stream", "cut body", "nothing"],
+    ids=["refused", "cut stream", "no size", "cut body", "too much", "nothing"],
 )
 def test_a_reply_that_is_none_is_an_error(run_load: Load, reply: bytes) -> None:
     with answering(reply) as port:
         sample = run_load(port, Request("openai", heads.stream(1, 0)), 1, 1)
     assert sample["errors"] > 0
     assert sample["done_all"] == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50])
+def test_chunks_may_be_cut_anywhere(run_load: Load, size: int) -> None:
+    body = b"data: @T0000000000000000 t\n\n" * 3 + b"data: [DONE]\n\n"
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    reply = b"".join(b"%X;x=y\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with answering(head + reply + b"0\r\nTrailer: x\r\n\r\n") as port:
+        sample = run_load(port, Request("openai", heads.stream(3, 0)), 1, 3)
+    assert sample["bad"] == 0
+    assert sample["done_all"] > 0
 
 
 def test_a_stream_that_ends_without_its_last_event_is_bad(run_load: Load) -> None:
