@@ -8,8 +8,9 @@ nothing: `select` turns a resolution without candidates into an error.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -24,6 +25,11 @@ AUTO: Final = "auto"
 _LONGEST_NAME: Final = 128
 _TALKING: Final = frozenset(
     {"chat", "completions", "responses", "messages", "count_tokens"}
+)
+_NOT_FOR_TALK: Final = re.compile(
+    r"embed|rerank|moderation|whisper|transcri|tts|audio|realtime|dall-e|image|sora"
+    r"|babbage|davinci|instruct-0914|guard",
+    re.IGNORECASE,
 )
 
 
@@ -123,25 +129,29 @@ class Catalog:
         return self.miss(name, operation.name)
 
     def _automatic(self, operation: Operation) -> Resolution:
-        default = self._names.get(self._default) if self._default else None
-        first = (default,) if default is not None else ()
+        if self._default is not None and self._default != AUTO:
+            chosen = self.resolve(self._default, operation)
+            model = self._names.get(self._default)
+            if chosen.candidates and (model is None or _may_suit(model, operation)):
+                return replace(chosen, name=AUTO)
         everybody = tuple(self._providers.values())
-        return self._first_fit(AUTO, operation, (*first, *self._by_merit), everybody)
+        return self._first_fit(AUTO, operation, self._by_merit, everybody)
 
     def _first_fit(
         self,
         name: str,
         operation: Operation,
-        models: Iterable[Model],
+        models: Sequence[Model],
         providers: tuple[Provider, ...],
     ) -> Resolution:
         """Take the first model that can do it now. One model: who sends `auto` gets
-        failover between its providers, never a second model behind his back.
+        failover between its providers, never a second model behind their back.
         """
-        for model in models:
-            able = _able(model.live, operation)
-            if able and _suits(model, operation):
-                return Resolution(name, operation.name, able)
+        for suits in (_seems_to_suit, _may_suit):
+            for model in models:
+                able = _able(model.live, operation)
+                if able and suits(model, operation):
+                    return Resolution(name, operation.name, able)
         usable = [provider for provider in providers if provider.usable]
         missing = Missing.UNSUPPORTED if usable else Missing.UNAVAILABLE
         return Resolution(name, operation.name, (), missing, providers)
@@ -176,10 +186,23 @@ def _able(
     )
 
 
-def _suits(model: Model, operation: Operation) -> bool:
+def _may_suit(model: Model, operation: Operation) -> bool:
     if operation.name == "embeddings":
         return model.kind in (None, "embeddings")
     return operation.name not in _TALKING or model.kind != "embeddings"
+
+
+def _seems_to_suit(model: Model, operation: Operation) -> bool:
+    """As `_may_suit`, judging a model of which nobody says what it is for by its name:
+    a cloud lists transcribers and painters beside those that talk.
+    """
+    if not _may_suit(model, operation):
+        return False
+    if model.kind is not None:
+        return True
+    if operation.name == "embeddings":
+        return "embed" in model.id.lower()
+    return operation.name not in _TALKING or not _NOT_FOR_TALK.search(model.id)
 
 
 def _merit(model: Model) -> tuple[bool, bool, bool, int, str]:

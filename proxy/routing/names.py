@@ -37,7 +37,7 @@ class Names:
         aliases = frozenset(self._names)
         self._claim((model.id, model) for own in self._at.values() for model in own)
         self._claim((name, m) for m in found for name in _spellings(m.id)
-                    if name not in self._providers)  # fmt: skip
+                    if self._may_be_called(m, name))  # fmt: skip
 
         self.wildcards = _wildcards(config, self._providers)
         self.listed = (*models, *self._worth_listing(found, models))
@@ -140,14 +140,24 @@ class Names:
         self, found: list[Model], configured: list[Model]
     ) -> Iterator[Model]:
         """Those found, less what the operator has given a name of its own."""
-        renamed = {
-            (c.provider.id, c.upstream_model) for m in configured for c in m.candidates
-        }
+        renamed = {_place(c) for model in configured for c in model.candidates}
         for model in found:
-            rest = [c for c in model.candidates
-                    if (c.provider.id, c.upstream_model) not in renamed]  # fmt: skip
-            if rest and self._names.get(model.id) is model:
-                yield model
+            if self._names.get(model.id) is model:
+                if any(_place(c) not in renamed for c in model.candidates):
+                    yield model
+            elif model.id in self._providers:
+                # The name means a provider: shown by one that means the model.
+                scoped = (f"{c.provider.id}/{model.id}" for c in model.candidates)
+                yield from (self._names[id_] for id_ in scoped)
+
+    def _may_be_called(self, model: Model, name: str) -> bool:
+        """A provider's id means that provider; its own model may be called like it."""
+        own = any(c.provider.id == name for c in model.candidates)
+        return own or name not in self._providers
+
+
+def _place(candidate: Candidate) -> tuple[str, str]:
+    return (candidate.provider.id, candidate.upstream_model)
 
 
 def _offers(providers: Sequence[Provider]) -> dict[tuple[str, str], FoundModel]:

@@ -331,35 +331,6 @@ def test_auto_with_nothing_there_is_unavailable() -> None:
     assert down.resolve("auto", CHAT).missing is Missing.UNAVAILABLE
 
 
-def test_lists_configured_models_then_found_ones() -> None:
-    known = catalog(
-        provider("a", "found", "same"), models=(named("mine", "a"), named("same", "a"))
-    )
-    assert [m.id for m in known.models] == ["mine", "same", "found"]
-
-
-def test_what_the_operator_renamed_is_listed_once() -> None:
-    known = catalog(
-        provider("a", "Qwen/Qwen2.5", "llama"),
-        models=(named("qwen", "a", upstream_model="Qwen/Qwen2.5"),),
-    )
-    assert [m.id for m in known.models] == ["qwen", "llama"]
-    assert ask(known, "Qwen/Qwen2.5") == [("a", "Qwen/Qwen2.5")]
-
-
-def test_lists_no_wildcard_and_no_alias() -> None:
-    known = catalog(
-        provider("a"), models=(named("x/*", "a"), named("m", "a", aliases=("n",)))
-    )
-    assert [m.id for m in known.models] == ["m"]
-    assert known.labels == {"m", "n"}
-
-
-def test_models_of_one_provider() -> None:
-    known = catalog(provider("a", "m", "n"), provider("b", "m"))
-    assert [m.id for m in known.at("b")] == ["m"]
-
-
 def test_finds_the_model_behind_any_name() -> None:
     known = catalog(
         provider("a", "m:latest"), models=(named("x", "a", aliases=("y",)),)
@@ -372,31 +343,6 @@ def test_finds_the_model_behind_any_name() -> None:
         "a/m": "a/m",
         "nope": None,
     }
-
-
-@pytest.mark.parametrize(
-    ("health", "warm", "state"),
-    [
-        (Status.ONLINE, True, "warm"),
-        (Status.ONLINE, False, "cold"),
-        (Status.ONLINE, None, "cold"),
-        (Status.LOADING, True, "loading"),
-        (Status.OFFLINE, True, "unavailable"),
-    ],
-)
-def test_state_of_a_model(health: Status, warm: bool | None, state: str) -> None:
-    known = catalog(provider("a", FoundModel("m", warm=warm), health=health))
-    assert known.models[0].state == state
-
-
-def test_clouds_models_are_warm() -> None:
-    assert catalog(provider("a", "m", kind="openai")).models[0].state == "warm"
-
-
-def test_configured_model_that_its_server_does_not_list_is_unavailable() -> None:
-    known = catalog(provider("a", "other"), models=(named("m", "a"),))
-    assert known.models[0].state == "unavailable"
-    assert ask(known, "m") == [("a", "m")]
 
 
 def test_ready_with_one_model_or_a_wildcard() -> None:
@@ -423,3 +369,30 @@ def test_made_up_names_are_not_remembered() -> None:
 def test_auto_passes_over_a_model_that_its_server_does_not_list() -> None:
     known = catalog(provider("a", "zebra"), models=(named("apple", "a"),))
     assert ask(known, "auto") == [("a", "zebra")]
+
+
+def test_the_routing_section_may_name_what_nobody_lists() -> None:
+    known = catalog(
+        provider("a", "m"),
+        provider("cloud", kind="openai"),
+        routing=RoutingConfig(default_model="cloud/gpt-next"),
+    )
+    assert ask(known, "auto") == [("cloud", "gpt-next")]
+
+
+def test_a_default_of_auto_is_no_default() -> None:
+    known = catalog(provider("a", "m"), routing=RoutingConfig(default_model="auto"))
+    assert ask(known, "auto") == [("a", "m")]
+
+
+def test_auto_judges_unknown_models_by_their_names() -> None:
+    known = catalog(provider("a", "bge-embed", "dall-e-3", "gpt", "whisper-1"))
+    assert ask(known, "auto") == [("a", "gpt")]
+    assert ask(known, "auto", EMBEDDINGS) == [("a", "bge-embed")]
+    assert ask(known, "a") == [("a", "gpt")]
+
+
+def test_auto_takes_what_there_is_if_no_name_looks_right() -> None:
+    known = catalog(provider("a", "imagine"))
+    assert ask(known, "auto") == [("a", "imagine")]
+    assert ask(known, "auto", EMBEDDINGS) == [("a", "imagine")]
