@@ -98,12 +98,11 @@ def _check_config(options: Options) -> int:
     if loaded is None:
         return BAD_USAGE
     config = loaded.config
-    warned = len(loaded.warnings)
     place = loaded.file or "no file: built-in defaults, environment and flags"
     print(f"{place}: fine")
     print(
-        f"{len(config.providers)} providers, {len(config.models)} models, "
-        f"{warned} warning{'s' * (warned != 1)}"
+        f"providers: {len(config.providers)}, models: {len(config.models)}, "
+        f"warnings: {len(loaded.warnings)}"
     )
     return FINE
 

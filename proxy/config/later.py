@@ -14,6 +14,8 @@ from proxy.config.env import lookup
 from proxy.config.options import Options
 from proxy.config.problems import Path, Report, Source
 from proxy.config.schema import File
+from proxy.config.schema_models import ModelConfig
+from proxy.config.schema_providers import ProviderEntry
 from proxy.config.validate import Validated
 
 _REFUSED: Final = {
@@ -29,9 +31,31 @@ _REFUSED: Final = {
     "budgets": "budgets are not enforced by this version; leave the key out",
 }
 
-_IGNORED: Final[Mapping[str, str]] = {}
-_IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {}
-_IGNORED_OF_MODELS: Final[Mapping[str, str]] = {}
+_IGNORED: Final[Mapping[str, str]] = {
+    "priorities": "requests do not queue yet",
+    "routing.affinity": "sessions are not kept together yet",
+    "routing.retry": "failed requests are not asked again yet",
+    "routing.queue": "requests do not queue yet",
+    "embeddings.substitutes": "nothing is substituted yet",
+    "server.trusted_proxies": "X-Forwarded-* is not believed yet",
+    "logging.request_log.retain_days": "records are not stored yet",
+    "logging.request_log.bodies": "records are not stored yet",
+    "metrics.currency": "costs are not counted yet",
+}
+_IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {
+    "max_concurrent": "slots are shown, but no request is held back yet",
+    "wake": "no machine is woken yet",
+    "cache_salt": "no salt is sent yet",
+}
+_IGNORED_OF_MODELS: Final[Mapping[str, str]] = {
+    "max_concurrent": "slots are shown, but no request is held back yet",
+    "fallbacks": "no other model is asked yet",
+    "context_fallbacks": "no other model is asked yet",
+    "constraints.min_max_tokens": "it is shown, but not enforced yet",
+    "constraints.accepts_image_url": "it is shown, but not enforced yet",
+}
+_ANY_PROVIDER: Final = ProviderEntry(id="any", kind="demo")
+_ANY_MODEL: Final = ModelConfig(id="any")
 _NO_EFFECT: Final = "has no effect in this version"
 
 
@@ -39,17 +63,19 @@ def refuse_what_is_not_there(read: Validated, report: Report) -> None:
     """Say which keys were set that this version does not heed."""
     usual = File()
     for place, message in _REFUSED.items():
-        path, value = _at(read.file, place)
+        key, value = _at(read.file, place)
         if value != _at(usual, place)[1]:
-            report.error(path, message)
-    for place, subject in _IGNORED.items():
-        path, value = _at(read.file, place)
-        if value != _at(usual, place)[1]:
-            report.warn(path, f"{_NO_EFFECT}: {subject}")
+            report.error(key, message)
+    _warn_of_ignored((), read.file, usual, _IGNORED, report)
     for at, entry in read.providers:
-        _warn_of_ignored(("providers", at), entry, _IGNORED_OF_PROVIDERS, report)
+        path: Path = ("providers", at)
+        _warn_of_ignored(path, entry, _ANY_PROVIDER, _IGNORED_OF_PROVIDERS, report)
+        if len(entry.auth_secrets) > 1:
+            report.warn(
+                (*path, "authSecrets"), "only the first is used by this version"
+            )
     for at, model in read.models:
-        _warn_of_ignored(("models", at), model, _IGNORED_OF_MODELS, report)
+        _warn_of_ignored(("models", at), model, _ANY_MODEL, _IGNORED_OF_MODELS, report)
 
 
 def warn_of_unused_environment(
@@ -72,12 +98,11 @@ def warn_of_unused_environment(
 
 
 def _warn_of_ignored(
-    path: Path, entry: Any, ignored: Mapping[str, str], report: Report
+    path: Path, given: Any, usual: Any, ignored: Mapping[str, str], report: Report
 ) -> None:
     for place, subject in ignored.items():
-        below, value = _at(entry, place)
-        default = type(entry).model_fields[place].get_default(call_default_factory=True)
-        if value != default:
+        below, value = _at(given, place)
+        if value != _at(usual, place)[1]:
             report.warn((*path, *below), f"{_NO_EFFECT}: {subject}")
 
 

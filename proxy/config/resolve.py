@@ -95,10 +95,6 @@ class Resolver:
         ]
         if entry.auth_secret is not None:
             given = [((*path, "authSecret"), entry.auth_secret)]
-        if entry.forward_auth and given:
-            self.report.warn(
-                (*path, "forwardAuth"), "is on, so the provider's own key is not sent"
-            )
         keys = (self._key(place, text.strip()) for place, text in given)
         return tuple(key for key in keys if key)
 
@@ -130,7 +126,7 @@ class Resolver:
     def _kind_key(self, entry: ProviderEntry, kind: Kind) -> tuple[str, ...]:
         # A cloud's key goes to that cloud only, never to another address that
         # happens to be configured with its kind.
-        if entry.forward_auth or entry.auth_secret is not None or entry.auth_secrets:
+        if entry.auth_secret is not None or entry.auth_secrets:
             return ()
         is_at_home = kind.default_url is None or entry.endpoint is None
         if not is_at_home and _host(entry.endpoint) != _host(kind.default_url):

@@ -202,7 +202,7 @@ class ProviderEntry(Named):
         (), "Several keys, used in turn when one is rate limited.", secret=True
     )
     forward_auth: bool = option(
-        False, "Send the caller's own credential on instead of a key."
+        False, "Send the caller's own credential on; the key is for probes alone."
     )
     timeouts: TimeoutsEntry = option(TimeoutsEntry, "Deadlines.")
     tls: ClientTls = option(ClientTls, "TLS towards it.")

@@ -59,7 +59,8 @@ DEFAULT_TIMEOUTS: Final[Mapping[ProviderType, Timeouts]] = MappingProxyType(
 class ProviderConfig:
     """One upstream, resolved.
 
-    `keys` are the secrets themselves, the first is used first. `proxy` already
+    `keys` are the secrets themselves, the first is used first; with `forward_auth`
+    for probes alone. `proxy` already
     heeds HTTPS_PROXY and NO_PROXY. `max_concurrent` None means no limit when
     `max_concurrent_given`, else whatever the server or its kind says. Times in
     seconds. `discovered`: found by the gateway, not written by the operator.

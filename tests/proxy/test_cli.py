@@ -87,7 +87,7 @@ def test_a_fine_configuration_is_said_to_be(
     (tmp_path / "config.yaml").write_text("server: {host: 0.0.0.0}")
     assert run(["check-config"]) == 0
     shown = capsys.readouterr()
-    assert shown.out == "config.yaml: fine\n0 providers, 0 models, 1 warning\n"
+    assert shown.out == "config.yaml: fine\nproviders: 0, models: 0, warnings: 1\n"
     assert "warning: config.yaml:1: server.host: 0.0.0.0 is open" in shown.err
 
 

@@ -109,7 +109,7 @@ def test_the_example_shows_the_defaults(read: Read) -> None:
             name: Gaming PC (RTX 3090)
             kind: vllm
             endpoint: http://gaming-pc.lan:8000
-            maxConcurrent: 1
+            maxConcurrent: null
             gpu: RTX 3090
             location: gaming-pc
         models:

@@ -10,6 +10,9 @@ from proxy.config.schema import File
 from proxy.config.validate import Validated
 from tests.proxy.config.conftest import Faults, Read
 
+PROVIDER = "id: a, kind: vllm, endpoint: 'http://a.lan'"
+MODEL = "id: m, providerId: vllm"
+
 
 @pytest.mark.parametrize(
     ("text", "told"),
@@ -109,3 +112,38 @@ def test_defaults_are_refused_nothing() -> None:
     refuse_what_is_not_there(Validated(File(), (), ()), report)
     assert not report.errors
     assert not report.warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("priorities: {a: 1}", "priorities"),
+        ("routing: {affinity: false}", "routing.affinity"),
+        ("routing: {queue: {maxLength: 3}}", "routing.queue"),
+        ("server: {trustedProxies: [10.0.0.0/8]}", "server.trustedProxies"),
+        ("logging: {requestLog: {bodies: true}}", "logging.requestLog.bodies"),
+        ("metrics: {currency: {code: EUR}}", "metrics.currency"),
+        (
+            f"providers: [{{{PROVIDER}, maxConcurrent: 1}}]",
+            "providers[0].maxConcurrent",
+        ),
+        (f"providers: [{{{PROVIDER}, cacheSalt: true}}]", "providers[0].cacheSalt"),
+        (f"models: [{{{MODEL}, fallbacks: [x]}}]", "models[0].fallbacks"),
+        (
+            f"models: [{{{MODEL}, constraints: {{minMaxTokens: 9}}}}]",
+            "models[0].constraints.minMaxTokens",
+        ),
+    ],
+)
+def test_a_key_without_effect_is_a_warning(
+    warnings: Faults, text: str, path: str
+) -> None:
+    (told,) = warnings(text)
+    assert told.startswith(f"1: {path}: has no effect in this version: ")
+
+
+def test_more_keys_than_one_are_said_not_to_take_turns(warnings: Faults) -> None:
+    text = f"providers: [{{{PROVIDER}, authSecrets: [A_K, B_K]}}]"
+    assert warnings(text, {"A_K": "1", "B_K": "2"}) == [
+        "1: providers[0].authSecrets: only the first is used by this version"
+    ]

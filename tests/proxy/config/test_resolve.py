@@ -89,7 +89,7 @@ def test_a_key_that_no_header_can_hold_is_refused_unseen(faults: Faults) -> None
         ("kind: openai", ("k",)),
         ("kind: openai, endpoint: 'https://api.openai.com/v1'", ("k",)),
         ("kind: openai, endpoint: 'https://elsewhere.example/v1'", ()),
-        ("kind: openai, forwardAuth: true", ()),
+        ("kind: openai, forwardAuth: true", ("k",)),
         ("kind: openai, authSecret: OTHER_K", ("o",)),
         ("kind: openai, authSecret: ''", ()),
         ("kind: openai-compatible, endpoint: 'https://api.openai.com/v1'", ()),
@@ -101,13 +101,6 @@ def test_a_kinds_key_goes_to_its_own_address_only(
 ) -> None:
     environ = {"OPENAI_API_KEY": "k", "OTHER_K": "o", "VLLM_API_KEY": "v"}
     assert only(read, rest, environ).keys == keys
-
-
-def test_a_forwarded_credential_makes_a_key_useless(warnings: Faults) -> None:
-    text = f"providers: [{{id: a, {VLLM}, authSecret: A_K, forwardAuth: true}}]"
-    assert warnings(text, {"A_K": "x"}) == [
-        "1: providers[0].forwardAuth: is on, so the provider's own key is not sent"
-    ]
 
 
 @pytest.mark.parametrize(
