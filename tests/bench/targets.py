@@ -76,7 +76,9 @@ class Row:
             return "NOT MET"
         if target.goal is None:
             return "met"
-        return "goal" if target.reached(value, target.goal) else "must"
+        if target.reached(value, target.goal):
+            return "goal"
+        return "must" if target.must is not None else "goal not met"
 
 
 def rows(results: Results) -> list[Row]:

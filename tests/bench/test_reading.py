@@ -102,6 +102,13 @@ def test_the_verdict_says_which_bound_is_reached(ours_us: float, verdict: str) -
     assert rows(results([10], [ours_us]))[0].verdict == verdict
 
 
+def test_a_figure_with_a_goal_alone_is_not_said_to_reach_a_must() -> None:
+    sample = {"chunks_s": 50_000.0, "wrong": 0.0}
+    both = {"nginx": sample | {"cpu_us": 10.0}, "ours": sample | {"cpu_us": 13.0}}
+    verdicts = {r.target.key: r.verdict for r in rows({"paced1000": [both]})}
+    assert verdicts == {"pace_50k": "met", "chunk_cpu_50k": "goal not met"}
+
+
 def test_pace_is_not_kept_by_wrong_streams() -> None:
     target = next(t for t in TARGETS if t.key == "pace_50k")
     good = {"ours": {"chunks_s": 49_900.0, "wrong": 0.0}}
