@@ -105,7 +105,7 @@ def test_a_bad_file_ends_with_2_and_lists_all_that_is_wrong(
     text = done.stdout + done.stderr
     assert done.code == 2, text
     for wrong, hint in (
-        ("port", "99999"), ("hots", "host"), ("vlm", "vllm"),
+        ("server.port", "65535"), ("hots", "host"), ("vlm", "vllm"),
         ("authSecret", "NO_SUCH_VARIABLE"), ("providerId", "nobody"),
     ):  # fmt: skip
         assert wrong in text, text
