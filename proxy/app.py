@@ -25,7 +25,8 @@ from proxy.routes import RESERVED, ROUTES
 from proxy.routing.greeting import greeting
 from proxy.runtime import Runtime, describe
 from proxy.server.handler import Server
-from proxy.server.ordinary import OrdinaryDoor, refusal
+from proxy.server.ordinary import PARAMS, OrdinaryDoor, refusal
+from proxy.server.port import holder_of
 from proxy.server.router import Router
 
 _log: Final = logging.getLogger("local_ai")
@@ -67,7 +68,9 @@ async def _serve(loaded: Loaded) -> int:
             return _cannot_listen(config, error)
         stop = _stop_signals()
         await runtime.look_around()
-        print(greeting(config, runtime.registry.providers, describe(config)), flush=True)
+        print(
+            greeting(config, runtime.registry.providers, describe(config)), flush=True
+        )
         await stop.wait()
         await _drain(runtime, door, runner)
     return 0
@@ -93,7 +96,7 @@ def _door(runtime: Runtime) -> OrdinaryDoor:
     async def plain(
         handler: Any, request: web.BaseRequest, params: Mapping[str, str]
     ) -> web.Response:
-        request["params"] = params
+        request[PARAMS] = params
         response: web.Response = await handler(request, context)
         return response
 
@@ -124,7 +127,9 @@ def _stop_signals() -> asyncio.Event:
     return stop
 
 
-async def _drain(runtime: Runtime, door: OrdinaryDoor, runner: web.ServerRunner) -> None:
+async def _drain(
+    runtime: Runtime, door: OrdinaryDoor, runner: web.ServerRunner
+) -> None:
     """Stop accepting, let calls finish, then end the rest in-band."""
     pipeline, limit_s = runtime.pipeline, runtime.config.server.drain_seconds
     door.closing = True
@@ -148,9 +153,7 @@ def _cannot_listen(config: Config, error: OSError) -> int:
     server = config.server
     place = f"{server.host}:{server.port}"
     if error.errno == errno.EADDRINUSE:
-        from proxy.doctor import who_listens
-
-        who = who_listens(server.port)
+        who = holder_of(server.port)
         print(
             f"Cannot listen on {place}: the port is in use"
             f"{f' by {who}' if who else ''}. Stop that, or choose another with --port.",

@@ -10,6 +10,7 @@ from typing import Final
 
 from proxy.auth.access import Access
 from proxy.config import Config, Loaded, ProviderConfig
+from proxy.config.schema_providers import ClientTls
 from proxy.core import clock
 from proxy.core.call import Fetch
 from proxy.core.tasks import Tasks
@@ -27,6 +28,7 @@ from proxy.routing.registry import WELL, Registry
 from proxy.routing.responses import ResponseOwners
 
 _log: Final = logging.getLogger("local_ai")
+_EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not bound
 
 
 class Runtime:
@@ -60,9 +62,12 @@ class Runtime:
         await self._stack.enter_async_context(self.ticker)
         await self._stack.enter_async_context(self.client)
         await self._stack.enter_async_context(self.tasks)
+        self._rebuild()
         self.registry.on_change(self._rebuild)
         self.metrics.feed(
-            Feeds(lambda: self.pipeline.active, self._provider_gauges, self._connections)
+            Feeds(
+                lambda: self.pipeline.active, self._provider_gauges, self._connections
+            )
         )
         return self
 
@@ -104,11 +109,11 @@ class Runtime:
         return self.client.fetch_for(origin.tls, origin.proxy)
 
     def _provider_gauges(self) -> list[tuple[str, int, bool]]:
-        return [(p.id, p.active, p.status in WELL) for p in self.registry]
+        return [(p.id, p.active, p.status in WELL) for p in self.registry.providers]
 
     def _connections(self) -> list[tuple[str, str, int]]:
         rows: list[tuple[str, str, int]] = []
-        for provider in self.registry:
+        for provider in self.registry.providers:
             busy, idle = self.client.counts(origin_of(provider.config))
             rows += [(provider.id, "busy", busy), (provider.id, "idle", idle)]
         return rows
@@ -116,27 +121,13 @@ class Runtime:
 
 def origin_of(provider: ProviderConfig) -> Origin:
     """Where a provider is. Cached: asked for on every request."""
-    tls = provider.tls
-    return _origin(
-        provider.base_url,
-        tls.verify,
-        tls.ca_file,
-        tls.cert_file,
-        tls.key_file,
-        provider.proxy,
-    )
+    return _origin(provider.base_url, provider.tls, provider.proxy)
 
 
 @lru_cache(maxsize=1024)
-def _origin(
-    url: str,
-    verify: bool,
-    ca_file: str | None,
-    cert_file: str | None,
-    key_file: str | None,
-    proxy: str | None,
-) -> Origin:
-    return read_origin(url, Tls(verify, ca_file, cert_file, key_file), proxy)
+def _origin(url: str, tls: ClientTls, proxy: str | None) -> Origin:
+    options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
+    return read_origin(url, options, proxy)
 
 
 def _report(error: BaseException) -> None:
@@ -147,6 +138,6 @@ def describe(config: Config) -> str:
     """The address that callers use, without a closing slash."""
     server = config.server
     scheme = "https" if server.tls is not None else "http"
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "::", "") else server.host
+    host = "127.0.0.1" if server.host in _EVERYWHERE else server.host
     host = f"[{host}]" if ":" in host else host
     return f"{scheme}://{host}:{server.port}"

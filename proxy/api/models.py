@@ -15,6 +15,7 @@ from proxy.api.reply import json_reply
 from proxy.core.errors import CallerFault
 from proxy.routing import select
 from proxy.routing.model import Model
+from proxy.server.ordinary import PARAMS
 
 _PAGE: Final = 20
 _LONGEST_PAGE: Final = 1000
@@ -29,7 +30,7 @@ async def list_models(request: web.BaseRequest, context: Context) -> web.Respons
 
 
 async def get_model(request: web.BaseRequest, context: Context) -> web.Response:
-    name = request["params"]["id"]
+    name = request[PARAMS]["id"]
     model = select.model(context.catalog(), name)
     if _wants_anthropic(request):
         return json_reply(anthropic_model(name, model))

@@ -30,7 +30,7 @@ class Ticker:
         self._now = now
         self._members: set[Ticking] = set()
         self._handle: asyncio.TimerHandle | None = None
-        self._on_fault: Callable[[Exception], None] = lambda error: None
+        self._on_fault: Callable[[Exception], None] = _ignore
 
     async def __aenter__(self) -> Ticker:
         self._arm()
@@ -64,3 +64,7 @@ class Ticker:
                 member.tick(now)
             except Exception as error:  # one faulty member must not stop the others
                 self._on_fault(error)
+
+
+def _ignore(_: Exception) -> None:
+    """Until somebody wants to know of faults."""

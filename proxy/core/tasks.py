@@ -50,8 +50,9 @@ async def beside(future: asyncio.Future[T], work: Coroutine[Any, Any, None]) -> 
     When the future is done first, `work` is cancelled: its help is over.
     """
     helper = asyncio.get_running_loop().create_task(work)
+    both: set[asyncio.Future[Any]] = {future, helper}
     try:
-        await asyncio.wait({future, helper}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not future.done():
             await helper  # raises what went wrong, or was simply ready first
         return await future

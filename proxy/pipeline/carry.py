@@ -154,7 +154,7 @@ class _Ride:
             withhold_usage=order.added_usage,
             terminated=order.provider.adapter.capabilities.always_terminates,
         )
-        self._watch = watch
+        self._watch = self._course.watch = watch
         self._course.framing = framing
         if not self._reply.started:
             fields = self._head_fields(head)
@@ -193,11 +193,18 @@ class _Ride:
         error = failures.from_fault(fault, order.provider)
         if fault.blame is Blame.CALLER and self._speaks_dialect(head, body):
             self._course.record.code = error.code
-            self._give(head, body, ())
+            # Some answer 200 with an error in it: the caller gets the real status.
+            self._give(head, body, (), fault.status)
             return
         raise error
 
-    def _give(self, head: ReplyHead, body: bytes, trailers: tuple[Pair, ...]) -> None:
+    def _give(
+        self,
+        head: ReplyHead,
+        body: bytes,
+        trailers: tuple[Pair, ...],
+        status: int | None = None,
+    ) -> None:
         """Pass a whole reply on; one that came too late for its head goes in-band."""
         if self._reply.started:
             raise ProviderFault(
@@ -215,7 +222,7 @@ class _Ride:
         length = None if trailers else len(body)
         if self._course.call.method == "HEAD":
             length = _length(head, self._course)
-        self._reply.start(head.status, fields, length)
+        self._reply.start(status or head.status, fields, length)
         self._reply.write(body)
         self._reply.end(trailers)
 

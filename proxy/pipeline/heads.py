@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 
 from providers.wire.dialect import Dialect
+from proxy.core.call import Call
 from proxy.core.errors import GatewayError, ProviderFault
 from proxy.core.types import Pair
 from proxy.pipeline.order import Course, Order
 
 
-def towards_upstream(pairs: Sequence[Pair], via: str) -> list[Pair]:
+def towards_upstream(pairs: Sequence[Pair], call: Call, via: str) -> list[Pair]:
     """What the adapter chose, and our name; an earlier proxy's Via comes first."""
-    earlier = [value for name, value in pairs if name == "via"]
+    earlier = call.headers.all("via")
     kept = [pair for pair in pairs if pair[0] not in ("via", "host")]
     return [*kept, ("via", ", ".join([*earlier, via]))]
 

@@ -10,8 +10,13 @@ import orjson
 
 from providers.base import BodyKind, Operation, Request
 from providers.wire.dialect import Dialect
-from providers.wire.members import MalformedJSON, Members, WrongType, read_members
-from providers.wire.members import with_member
+from providers.wire.members import (
+    MalformedJSON,
+    Members,
+    WrongType,
+    read_members,
+    with_member,
+)
 from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
 from proxy.config import ModelConfig
 from proxy.core.call import Call
@@ -20,7 +25,7 @@ from proxy.pipeline import heads
 from proxy.pipeline.order import Order, Treatment
 from proxy.relay.client import Outgoing
 from proxy.relay.inflate import inflate
-from proxy.routing.names import Candidate
+from proxy.routing.model import Candidate
 
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
@@ -106,7 +111,7 @@ class JsonRequest:
         out = Outgoing(
             operation.method,
             prepared.url_path,
-            heads.towards_upstream(prepared.headers, via),
+            heads.towards_upstream(prepared.headers, self._call, via),
             body,
         )
         return Order(
@@ -190,7 +195,7 @@ class FormRequest:
         out = Outgoing(
             self.operation.method,
             prepared.url_path,
-            heads.towards_upstream(prepared.headers, via),
+            heads.towards_upstream(prepared.headers, self.call, via),
             self._body(head),
             length,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from providers.wire.dialect import Dialect, Framing
+from providers.wire.watch import Watch
 from proxy.config import ModelConfig
 from proxy.core.call import Call, Reply
 from proxy.core.errors import GatewayError
@@ -31,7 +32,8 @@ class Treatment(Enum):
 @dataclass(slots=True)
 class Order:
     """`stream` says that the caller asked for one; `added_usage` that we, not the
-    caller, asked for usage in it; `applied` is what x-proxy-applied reports."""
+    caller, asked for usage in it; `applied` is what x-proxy-applied reports.
+    """
 
     provider: Provider
     out: Outgoing
@@ -48,7 +50,8 @@ class Order:
 class Course:
     """One call under way, from the door to its record.
 
-    `cors` are the fields a permitted web page needs. `framing` is that of the reply the caller is getting, once it is a stream of
+    `cors` are the fields a permitted web page needs. `watch` reads the
+    stream that passes; `framing` is that of the reply the caller is getting, once it is a stream of
     events; `interruption` is why the gateway itself ends the call.
     """
 
@@ -60,6 +63,7 @@ class Course:
     interruption: GatewayError | None = None
     task: asyncio.Task[None] | None = None
     cors: tuple[Pair, ...] = ()
+    watch: Watch | None = None
 
     def interrupt(self, error: GatewayError) -> None:
         """End the call with `error`, in-band if its stream has begun."""

@@ -26,7 +26,7 @@ from proxy.routing.catalog import Catalog
 from proxy.routing.registry import Provider, Registry
 from proxy.routing.responses import ResponseOwners
 
-PASS_THROUGH: Final = "pass_through"
+PASS_THROUGH: Final = "pass_through"  # noqa: S105 -- a route, no password
 FORWARD: Final = "forward"
 RESPONSE_OBJECT: Final = "response_object"
 
@@ -75,7 +75,7 @@ class Passages:
             Outgoing(
                 call.method,
                 prepared.url_path,
-                heads.towards_upstream(prepared.headers, via),
+                heads.towards_upstream(prepared.headers, call, via),
                 call.body.chunks() if _has_body(call) else b"",
                 call.body.length,
             ),
@@ -101,7 +101,8 @@ class Passages:
 
     def _default(self, call: Call) -> Provider:
         """The provider of /v1 paths that we do not know; `?model=` may name another
-        (realtime sessions do)."""
+        (realtime sessions do).
+        """
         named = parse_qs(call.query).get("model") if "upgrade" in call.headers else None
         if named:
             model = self.catalog().find(named[0])

@@ -11,7 +11,6 @@ from typing import Final
 from providers.base import OPERATIONS
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.envelopes import Problem, in_stream, render
-from proxy.auth.access import Access
 from proxy.config import Config
 from proxy.core import clock
 from proxy.core.call import Call, Reply
@@ -198,7 +197,7 @@ class Pipeline:
         elif course.framing is Framing.PLAIN:
             reply.abort()
         else:
-            reply.write(in_stream(problem, course.dialect, course.framing))
+            reply.write(_last_words(course, problem))
             reply.end()
 
     def _account(self, course: Course) -> None:
@@ -223,6 +222,20 @@ def _dialect(call: Call) -> Dialect:
     if call.operation == PASS_THROUGH:
         return dialect_of("/" + call.params.get("rest", ""))
     return dialect_of(call.path)
+
+
+def _last_words(course: Course, problem: Problem) -> bytes:
+    """The events that end a broken stream; they go on from what has passed."""
+    watch, record = course.watch, course.record
+    return in_stream(
+        problem,
+        course.dialect,
+        course.framing,
+        response_id=watch.response_id if watch else None,
+        sequence_number=watch.next_sequence() if watch else 0,
+        model=record.model or "",
+        created_at=int(clock.wall()),
+    )
 
 
 def _problem(course: Course, error: GatewayError) -> Problem:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from proxy.core import clock
-from proxy.core.call import FetchFailed, Fetched
+from proxy.core.call import Fetched, FetchFailed
 from proxy.core.types import Headers, Pair
 from proxy.relay.connection import Connection, Sink
 from proxy.relay.errors import ConnectFailed, Phase, TimedOut, UpstreamFailed
@@ -135,7 +135,7 @@ class Client:
             connection.write(body)
         return False
 
-    def fetch_for(self, tls: Tls = Tls(), proxy: str | None = None) -> BoundFetch:
+    def fetch_for(self, tls: Tls, proxy: str | None = None) -> BoundFetch:
         """Answer a core.call.Fetch with these connection options."""
         return BoundFetch(self, tls, proxy)
 

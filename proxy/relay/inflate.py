@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from types import MappingProxyType
+from typing import Final
 
 from proxy.core.errors import CallerFault
 
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_WINDOWS: Final = MappingProxyType({"gzip": 31, "x-gzip": 31, "deflate": 15})
 
 
 def inflate(data: bytes, coding: str, limit_bytes: int) -> bytes:

@@ -78,9 +78,8 @@ class Gathered:
 class Plain:
     """Passes bytes on as they come."""
 
-    body = None
-
     def __init__(self, reply: Reply) -> None:
+        self.body: bytes | None = None
         self._reply = reply
 
     def data(self, data: bytes) -> None:
@@ -99,9 +98,8 @@ class Events:
     So whatever the gateway itself has to say falls between two events.
     """
 
-    body = None
-
     def __init__(self, reply: Reply, hold: Hold, watch: Watch) -> None:
+        self.body: bytes | None = None
         self._write = reply.write
         self._end = reply.end
         self._feed = hold.feed

@@ -22,6 +22,9 @@ class Tls:
     key_file: str | None = None
 
 
+_PLAIN_TLS: Final = Tls()
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """A scheme, host and port with its connection options: the key of a pool.
@@ -33,7 +36,7 @@ class Origin:
     scheme: str
     host: str
     port: int
-    tls: Tls = Tls()
+    tls: Tls = _PLAIN_TLS
     proxy: str | None = None
 
     @property
@@ -49,7 +52,7 @@ class Origin:
         return url_path
 
 
-def read_origin(url: str, tls: Tls = Tls(), proxy: str | None = None) -> Origin:
+def read_origin(url: str, tls: Tls = _PLAIN_TLS, proxy: str | None = None) -> Origin:
     """Read scheme, host and port of a URL. Raises ValueError if it has no such."""
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
@@ -67,7 +70,6 @@ class OutboundProxy:
 
 def read_proxy(url: str) -> OutboundProxy:
     """Read an outbound proxy's URL, credentials included."""
-
     parts = urlsplit(url if "//" in url else f"http://{url}")
     authorization = None
     if parts.username is not None:

@@ -28,6 +28,9 @@ from proxy.server.reply import TransportReply
 from proxy.server.router import Match, Router
 
 _log: Final = logging.getLogger("local_ai.server")
+PARAMS: Final = web.RequestKey("params", Mapping[str, str])
+"""Where a handler finds the path's variables."""
+
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -63,7 +66,9 @@ class OrdinaryDoor:
         router: Router[Destination],
         access: Access,
         run: Callable[[Call, Reply], Awaitable[None]],
-        plain: Callable[[Any, web.BaseRequest, Mapping[str, str]], Awaitable[web.Response]],
+        plain: Callable[
+            [Any, web.BaseRequest, Mapping[str, str]], Awaitable[web.Response]
+        ],
         *,
         body_idle_s: float,
     ) -> None:
@@ -84,7 +89,9 @@ class OrdinaryDoor:
             target = read_target(request.raw_path)
             if _is_preflight(request, headers):
                 self._access.admit(headers)
-                return _bare(204, [*_ids(name or id_), *self._access.preflight(headers)])
+                return _bare(
+                    204, [*_ids(name or id_), *self._access.preflight(headers)]
+                )
             match = self._router.match(request.method, target.path)
             dialect = match.row.dialect
             if match.row.operation is not None:
@@ -133,9 +140,7 @@ class OrdinaryDoor:
             headers=headers,
             peer=_peer(request),
             secure=request.secure,
-            body=StreamedBody(
-                content, _length(request), self._body_idle_s, invite
-            ),
+            body=StreamedBody(content, _length(request), self._body_idle_s, invite),
             started_at=clock.monotonic(),
         )
         handler.reply = reply
@@ -183,7 +188,7 @@ class Relayed(web.StreamResponse):
         reply = self._relayed
         return reply.keep_alive and reply.ended and not reply.gone
 
-    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]
+    async def prepare(self, request: web.BaseRequest) -> None:
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -208,7 +213,7 @@ def refusal(error: GatewayError, dialect: Dialect, shown_id: str) -> web.Respons
     return response
 
 
-def malformed(status: int, message: str | None) -> web.Response:
+def malformed(status: int) -> web.Response:
     """What a request that is not HTTP gets."""
     code = "invalid_field" if status < 500 else "internal_error"
     fault = CallerFault(code, "The request is not valid HTTP.", status=status)
