@@ -205,7 +205,9 @@ class Pipeline:
         record, reply = course.record, course.reply
         record.ended_at = clock.monotonic()
         record.bytes_out = reply.bytes_out
-        if reply.gone or not reply.ended:
+        if reply.status == 101:
+            record.status = 101  # a tunnel has no better end than its closing
+        elif reply.gone or not reply.ended:
             record.status, record.code = 499, "client_closed_request"
             reply.abort()
         elif not record.status:

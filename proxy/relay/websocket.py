@@ -116,6 +116,8 @@ class WebSocketTransfer:
             ticker.discard(self)
             self._reply.feed_from(None)
             connection.abort()
+            if self.head is not None and self.head.status == 101:
+                self._reply.end()
 
     def say_goodbye(self) -> None:
         """Tell both ends that we are going away (close code 1001), where we may."""

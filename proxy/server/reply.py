@@ -137,7 +137,7 @@ class TransportReply:
             source.pause()
 
     def upgrade(self, headers: Sequence[Pair], tunnel: Tunnel) -> Pausable:
-        self.started = self.ended = True
+        self.started = True
         self.keep_alive = False
         self.status = 101
         lines = ["HTTP/1.1 101 Switching Protocols"]
