@@ -31,11 +31,13 @@ DONE = b"data: [DONE]\n\n"
 
 async def flood(peer: Peer, request: Message) -> None:
     wanted = json.loads(request.body)["bytes"]
-    blocks = [chunk(_event(size)) for size in EVENT_SIZES]
+    events = [_event(size) for size in EVENT_SIZES]
     await peer.send(event_stream_head())
-    while peer.sent_bytes < wanted:
-        for block in blocks:
-            await peer.send(block)
+    sent = 0
+    while sent < wanted:
+        for event in events:
+            await peer.send(chunk(event))
+            sent += len(event)
     await peer.send(chunk(DONE) + LAST_CHUNK)
 
 

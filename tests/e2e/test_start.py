@@ -13,6 +13,7 @@ from tests.parts.gateway import Gateway, Start, run_to_end
 from tests.parts.llama import llama_server, need_parts
 from tests.parts.missing import need_program
 from tests.parts.ports import HOST, is_taken
+from tests.parts.until import until
 
 USUAL_PORTS = (11434, 1234, 8000, 8080, 9931)
 CURL = re.compile(r"^\s*(?:\$ )?(curl .+(?:\\\n.+)*)$", re.MULTILINE)
@@ -30,6 +31,7 @@ async def test_a_server_on_its_usual_port_needs_no_configuration(
     port = 9931 if is_taken(8080) else 8080
     with llama_server(tmp_path, port=port):
         running = await gateway(None)
+        await _until_greeted(running)
         assert str(port) in running.stdout
         assert "tiny" in running.stdout
         streamed = await _run_printed_curl(running)
@@ -41,6 +43,7 @@ async def test_a_server_on_its_usual_port_needs_no_configuration(
 async def test_demo_can_be_tried_with_the_printed_curl(gateway: Start) -> None:
     need_program("curl")
     running = await gateway(None, "--demo", "--no-discover")
+    await _until_greeted(running)
     streamed = await _run_printed_curl(running)
     assert streamed.count("data: ") > 3
     assert streamed.rstrip().endswith("data: [DONE]")
@@ -48,6 +51,7 @@ async def test_demo_can_be_tried_with_the_printed_curl(gateway: Start) -> None:
 
 async def test_nothing_to_serve_is_said_plainly(gateway: Start) -> None:
     running = await gateway(None, "--no-discover")
+    await _until_greeted(running)
     text = running.stdout
     assert "--demo" in text
     assert "config" in text.lower()
@@ -58,6 +62,7 @@ async def test_nothing_found_says_what_was_looked_for(gateway: Start) -> None:
     if taken := [port for port in USUAL_PORTS if is_taken(port)]:
         pytest.skip(f"this machine runs something on {taken}")
     running = await gateway(None)
+    await _until_greeted(running)
     text = running.stdout
     assert all(str(port) in text for port in USUAL_PORTS)
     assert "--demo" in text
@@ -118,8 +123,12 @@ async def test_an_exposed_address_without_authentication_is_warned_about(
     gateway: Start,
 ) -> None:
     running = await gateway(None, "--no-discover", "--host", "0.0.0.0")
-    printed = running.stdout + running.stderr
-    assert len(re.findall(r"(?i)warn.*auth|auth.*warn", printed)) == 1, printed
+    await _until_greeted(running)
+    lines = (running.stdout + running.stderr).splitlines()
+    warnings = [line for line in lines if "warning" in line.lower()]
+    assert len(warnings) == 1, lines
+    assert "0.0.0.0" in warnings[0]
+    assert re.search("key|auth", warnings[0])
 
 
 def test_authentication_is_refused_while_it_is_not_enforced(tmp_path: Path) -> None:
@@ -132,6 +141,11 @@ def test_version(tmp_path: Path) -> None:
     done = run_to_end(tmp_path, None, "--version")
     assert done.code == 0
     assert re.search(r"\d+\.\d+", done.stdout)
+
+
+async def _until_greeted(running: Gateway) -> None:
+    """What a start says may come a moment after it answers."""
+    await until(lambda: f"{running.url}/v1" in running.stdout, "the greeting")
 
 
 async def _run_printed_curl(running: Gateway) -> str:

@@ -31,10 +31,12 @@ class Tap:
         assert address.port is not None
         self._target = address.hostname, address.port
         self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.connections: list[Recorded] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._forward, HOST, 0)
+        self._server = await asyncio.start_server(self._accept, HOST, 0)
         return self
 
     async def __aexit__(
@@ -44,8 +46,10 @@ class Tap:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
-        # wait_closed() would wait for the gateway's idle connections.
         self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks)
 
     @property
     def url(self) -> str:
@@ -65,6 +69,13 @@ class Tap:
             if request.target.startswith(path)
         ]
 
+    def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.ensure_future(self._forward(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -75,12 +86,15 @@ class Tap:
         except OSError:
             writer.transport.abort()
             return
+        ends = {writer, far_writer}
+        self._open |= ends
         await asyncio.gather(
             _pump(reader, far_writer, recorded.there),
             _pump(far_reader, writer, recorded.back),
         )
-        far_writer.close()
-        writer.close()
+        self._open -= ends
+        for end in ends:
+            end.close()
 
 
 async def _pump(
