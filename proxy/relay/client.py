@@ -205,7 +205,7 @@ class BoundFetch:
             self._client.send(connection, origin, out, collector)
             head = await collector.done
         finally:
-            connection.abort()
+            connection.drop(collector)
         elapsed = clock.monotonic() - started
         return Fetched(
             head.status, Headers(head.pairs), b"".join(collector.pieces), elapsed

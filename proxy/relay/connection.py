@@ -130,6 +130,14 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def drop(self, sink: Sink) -> None:
+        """Close at once if `sink` is still being served.
+
+        Afterwards the connection is the pool's, and may already serve another.
+        """
+        if self._sink is sink:
+            self.abort()
+
     def enter_tunnel(self, tunnel: Tunnel, feeder: Pausable) -> None:
         """After a 101: raw bytes from here on. What already came is handed over.
 

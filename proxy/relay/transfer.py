@@ -115,10 +115,8 @@ class Transfer:
                 await beside(self._ended, self._pump(connection, out))
             else:
                 await self._ended
-        except BaseException:
-            connection.abort()
-            raise
         finally:
+            connection.drop(self)
             self._ticker.discard(self)
             self._reply.feed_from(None)
             self._connection = None
@@ -162,6 +160,7 @@ class Transfer:
 
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
         assert self._mode is not None
+        self._connection = None
         self._trailers = trailers
         try:
             self._mode.end(trailers)
@@ -190,14 +189,14 @@ class Transfer:
     # -- deadlines ----------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        error = self._overdue(now)
-        if error is not None and self._connection is not None:
-            self._connection.abort()
+        connection = self._connection
+        if connection is not None and (error := self._overdue(connection, now)):
+            connection.drop(self)
             self._finish(error)
 
-    def _overdue(self, now: float) -> Exception | None:
-        limits, connection = self._limits, self._connection
-        assert connection is not None and self.sent_at is not None
+    def _overdue(self, connection: Connection, now: float) -> Exception | None:
+        limits = self._limits
+        assert self.sent_at is not None
         unsent = connection.unsent_bytes()
         progress = (self._bytes, unsent)
         if progress != self._progress or (unsent == 0 and self._pumping):

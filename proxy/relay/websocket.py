@@ -115,7 +115,8 @@ class WebSocketTransfer:
         finally:
             ticker.discard(self)
             self._reply.feed_from(None)
-            connection.abort()
+            if self._connection is not None:
+                self._connection.abort()
             if self.head is not None and self.head.status == 101:
                 self._reply.end()
 
@@ -149,6 +150,7 @@ class WebSocketTransfer:
         self._reply.write(data)
 
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
+        self._connection = None  # the pool's again
         self._reply.end(trailers)
         self.finish()
 
