@@ -35,9 +35,14 @@ IDLE = 'state="idle"'
 
 
 async def moody(peer: Peer, request: Message) -> None:
-    """Serve at the pace that the request names, so that aborts meet every phase."""
+    """Serve at the pace that the request names, so that aborts meet every phase.
+
+    One that stalls, before its head or after its events, ends by its caller alone.
+    """
     wish = json.loads(request.body)
     await asyncio.sleep(wish["pause"])
+    if wish["stalls"] == "at once":
+        await peer.wait(asyncio.Event())
     if not wish["stream"]:
         await peer.send(whole(REPLY))
         return
@@ -45,6 +50,8 @@ async def moody(peer: Peer, request: Message) -> None:
     for _ in range(wish["events"]):
         await peer.send(chunk(EVENT))
         await asyncio.sleep(wish["pause"] / 10)
+    if wish["stalls"] == "in the end":
+        await peer.wait(asyncio.Event())
     await peer.send(chunk(DONE) + LAST_CHUNK)
 
 
@@ -128,6 +135,7 @@ async def _ask_and_go_away(url: str, dice: random.Random) -> None:
             stream=dice.random() < 0.7,
             pause=dice.choice((0, 0.005, 0.02)),
             events=dice.randrange(40),
+            stalls=dice.choice(("never", "never", "at once", "in the end")),
         ),
     )
     reader, writer = await connect(url)
@@ -168,10 +176,12 @@ async def _assert_still_serves(running: Gateway) -> None:
     writer.close()
 
 
-def _wish(*, stream: bool, pause: float = 0, events: int = 0) -> bytes:
+def _wish(
+    *, stream: bool, pause: float = 0, events: int = 0, stalls: str = "never"
+) -> bytes:
     content = {
         "model": "tiny", "messages": [{"role": "user", "content": "Hi"}],
-        "stream": stream, "pause": pause, "events": events,
+        "stream": stream, "pause": pause, "events": events, "stalls": stalls,
     }  # fmt: skip
     return json.dumps(content).encode()
 
