@@ -9,9 +9,11 @@ import logging
 import signal
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
+import aiohttp
 import uvloop
 from aiohttp import web
 
@@ -20,17 +22,21 @@ from proxy import __version__
 from proxy.api.context import Context
 from proxy.config import Config, Loaded
 from proxy.core.errors import CallerFault, GatewayFault
+from proxy.core.ids import Ids
 from proxy.observability import logs
 from proxy.routes import RESERVED, ROUTES
 from proxy.routing.greeting import greeting
 from proxy.runtime import Runtime, describe
-from proxy.server.handler import Server
+from proxy.server.fast import FastDoor, FastHandler
+from proxy.server.handler import Handler, Server
+from proxy.server.head import HeadReader
 from proxy.server.ordinary import PARAMS, OrdinaryDoor, refusal
 from proxy.server.port import holder_of
 from proxy.server.router import Router
 
 _log: Final = logging.getLogger("local_ai")
 _LAST_WORDS_S: Final = 2.0
+_TESTED_AIOHTTP: Final = "3.14."
 
 
 def serve(loaded: Loaded) -> int:
@@ -51,8 +57,7 @@ async def _serve(loaded: Loaded) -> int:
         server = Server(
             door,
             handler_cancellation=True,
-            head_limit_s=config.server.head_timeout_seconds,
-            slow_body=_slow_body(),
+            make=_connections(runtime, door),
             keepalive_timeout=config.server.idle_keep_alive_seconds,
             access_log=None,
             auto_decompress=False,
@@ -107,6 +112,29 @@ def _door(runtime: Runtime) -> OrdinaryDoor:
         plain,
         body_idle_s=runtime.config.server.body_idle_seconds,
     )
+
+
+def _connections(runtime: Runtime, door: OrdinaryDoor) -> Callable[..., Handler]:
+    """What is made for each caller: with the fast door, unless it is shut."""
+    server = runtime.config.server
+    make = partial(
+        Handler, head_limit_s=server.head_timeout_seconds, slow_body=_slow_body()
+    )
+    if not server.fast_path:
+        return make
+    if not aiohttp.__version__.startswith(_TESTED_AIOHTTP):
+        _log.warning("aiohttp %s is not known: no fast path", aiohttp.__version__)
+        return make
+    fast = FastDoor(
+        reader=HeadReader(route for route in ROUTES if route.hot),
+        run=runtime.pipeline.run,
+        count=runtime.metrics.fast_path,
+        ids=Ids(),
+        max_body_bytes=server.max_body_bytes,
+        body_idle_s=server.body_idle_seconds,
+        is_closing=lambda: door.closing,
+    )
+    return partial(FastHandler, door=fast, **make.keywords)
 
 
 def _site(runner: web.ServerRunner, config: Config) -> web.TCPSite:

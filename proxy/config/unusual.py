@@ -100,6 +100,6 @@ def _warn_of_open_door(file: File, report: Report) -> None:
     if not is_loopback(file.server.host) and not file.auth.enabled:
         report.warn(
             ("server", "host"),
-            f"{file.server.host} is open to the network and no key is asked for: "
+            f"{file.server.host} is open to the network, authentication is off: "
             "anybody who can reach it can use your models",
         )

@@ -44,6 +44,15 @@ class Tasks:
             self._on_fault(error)
 
 
+def launch(
+    work: Coroutine[Any, Any, None], done: Callable[[asyncio.Task[None]], None]
+) -> asyncio.Task[None]:
+    """Start the task of one call; its door owns it and is told when it has ended."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(done)
+    return task
+
+
 async def beside(future: asyncio.Future[T], work: Coroutine[Any, Any, None]) -> T:
     """Await `future` while `work` runs; what `work` raises is raised here.
 

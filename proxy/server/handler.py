@@ -8,6 +8,7 @@ internals of aiohttp (pinned in setup.cfg, tested in tests/proxy/server).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -24,7 +25,7 @@ _TOO_SLOW: Final = (
 class Handler(web.RequestHandler):
     """One caller's connection."""
 
-    __slots__ = ("_head_limit_s", "_head_timer", "_slow_body", "reply")
+    __slots__ = ("_head_limit_s", "_head_timer", "_slow_body", "peer", "reply")
 
     def __init__(
         self,
@@ -39,16 +40,20 @@ class Handler(web.RequestHandler):
         self._slow_body = slow_body
         self._head_timer: asyncio.TimerHandle | None = None
         self.reply: TransportReply | None = None
+        self.peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        name = transport.get_extra_info("peername")
+        self.peer = name[0] if isinstance(name, tuple) else ""
 
     def data_received(self, data: bytes) -> None:
         handled = self._request_count
         super().data_received(data)
         if self._request_count != handled or self._is_busy():
             self._disarm()
-        elif self._head_timer is None and self.transport is not None:
-            self._head_timer = self._loop.call_later(
-                self._head_limit_s, self._head_is_late
-            )
+        else:
+            self._arm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()
@@ -86,6 +91,13 @@ class Handler(web.RequestHandler):
             or self._upgraded
         )
 
+    def _arm(self) -> None:
+        """Begin to wait for the rest of a head."""
+        if self._head_timer is None and self.transport is not None:
+            self._head_timer = self._loop.call_later(
+                self._head_limit_s, self._head_is_late
+            )
+
     def _disarm(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
@@ -93,10 +105,13 @@ class Handler(web.RequestHandler):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if self.transport is None or self._is_busy():
-            return
-        self.transport.write(_TOO_SLOW % (len(self._slow_body), self._slow_body))
-        self.force_close()
+        if not self._is_busy():
+            self._refuse_slow()
+
+    def _refuse_slow(self) -> None:
+        if self.transport is not None:
+            self.transport.write(_TOO_SLOW % (len(self._slow_body), self._slow_body))
+            self.force_close()
 
 
 class _TunnelFeed:
@@ -136,20 +151,11 @@ class _Reading:
 
 
 class Server(web.Server):
-    """Makes our Handler for each connection."""
+    """Makes our connection for each caller; `make` is a Handler and its options."""
 
-    def __init__(
-        self, *args: Any, head_limit_s: float, slow_body: bytes, **kwargs: Any
-    ):
+    def __init__(self, *args: Any, make: Callable[..., Handler], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_limit_s = head_limit_s
-        self._slow_body = slow_body
+        self._make = make
 
     def __call__(self) -> web.RequestHandler:
-        return Handler(
-            self,
-            loop=self._loop,
-            head_limit_s=self._head_limit_s,
-            slow_body=self._slow_body,
-            **self._kwargs,
-        )
+        return self._make(self, loop=self._loop, **self._kwargs)

@@ -82,7 +82,7 @@ class OrdinaryDoor:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = _headers(request)
-        name = _client_id(headers)
+        name = client_id(headers)
         id_ = self._ids.next()
         dialect = Dialect.CHAT
         try:
@@ -138,7 +138,7 @@ class OrdinaryDoor:
             query=target.query,
             params=_params(match, target),
             headers=headers,
-            peer=_peer(request),
+            peer=handler.peer,
             secure=request.secure,
             body=StreamedBody(content, _length(request), self._body_idle_s, invite),
             started_at=clock.monotonic(),
@@ -227,7 +227,7 @@ def _headers(request: web.BaseRequest) -> Headers:
     )
 
 
-def _client_id(headers: Headers) -> str | None:
+def client_id(headers: Headers) -> str | None:
     for name in ("x-request-id", "x-client-request-id"):
         value = headers.get(name)
         if value and len(value) <= 128 and value.isascii() and value.isprintable():
@@ -246,11 +246,6 @@ def _length(request: web.BaseRequest) -> int | None:
     if not request.can_read_body:
         return 0
     return request.content_length
-
-
-def _peer(request: web.BaseRequest) -> str:
-    name = request.transport.get_extra_info("peername") if request.transport else None
-    return name[0] if isinstance(name, tuple) else ""
 
 
 def _is_preflight(request: web.BaseRequest, headers: Headers) -> bool:

@@ -1,0 +1,102 @@
+"""Heads that the fast door may take: ordinary POSTs to hot rows. Sans-IO.
+
+The same client sends the same head again and again but for the length of its
+body. So a head is read once and remembered by its bytes without that number
+(bench: 7 µs read, 1 µs remembered). Whatever is not plainly ordinary is left to
+aiohttp: this file decides what to take, never what is valid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.core.types import Headers
+from proxy.server.ordinary import Destination, client_id
+
+HEAD_LIMIT: Final = 16 << 10
+_REMEMBERED: Final = 512
+
+_LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,10})\r\n")
+_FIELD: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*\r\n"
+)
+# Each of these means that more is going on than one complete request.
+_UNUSUAL: Final = frozenset({
+    "transfer-encoding", "expect", "upgrade", "content-encoding", "te", "trailer",
+    "proxy-connection", "proxy-authorization", "http2-settings", "keep-alive",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HotHead:
+    """A head the fast door takes; everything of it but the body's length."""
+
+    row: Destination
+    headers: Headers
+    client_id: str | None
+
+
+class HeadReader:
+    """Reads heads of hot rows; answers None, and why, for what is not its own."""
+
+    def __init__(self, rows: Iterable[Destination]) -> None:
+        self._rows = {f"POST {row.path} HTTP/1.1".encode(): row for row in rows}
+        self._longest = max(map(len, self._rows), default=0)
+        self._known: dict[bytes, HotHead] = {}
+        self.reason = ""
+
+    def may_begin(self, data: bytes) -> bool:
+        """Tell whether an unfinished head may still become one of ours."""
+        line, end, _ = data.partition(b"\r\n")
+        if end:
+            return line in self._rows
+        return any(row.startswith(line) for row in self._rows)
+
+    def read(self, raw: bytes) -> tuple[HotHead, int] | None:
+        """Read a head, closing blank line included: it and its body's length."""
+        found = _LENGTH.search(raw)
+        if found is None:
+            self.reason = "no length"
+            return None
+        start, end = found.span(1)
+        key = raw[:start] + raw[end:]
+        head = self._known.get(key)
+        if head is None:
+            head = self._read(raw)
+            if head is None:
+                return None
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = head
+        return head, int(found[1])
+
+    def _read(self, raw: bytes) -> HotHead | None:
+        line, _, rest = raw.partition(b"\r\n")
+        row = self._rows.get(line)
+        fields = _FIELD.findall(rest)
+        pairs = [
+            (name.lower().decode("ascii"), value.decode("latin-1"))
+            for name, value in fields
+        ]
+        names = {name for name, _ in pairs}
+        if row is None:
+            self.reason = "path"
+        elif raw.count(b"\n") != len(fields) + 2 or raw.count(b"\r") != len(fields) + 2:
+            self.reason = "malformed"
+        elif len(names) != len(pairs) or "host" not in names:
+            self.reason = "fields"
+        elif names & _UNUSUAL or not _is_plain_connection(dict(pairs)):
+            self.reason = "unusual"
+        else:
+            # The length belongs to one request; the head is shared by many.
+            kept = (pair for pair in pairs if pair[0] != "content-length")
+            headers = Headers(kept)
+            return HotHead(row, headers, client_id(headers))
+        return None
+
+
+def _is_plain_connection(fields: dict[str, str]) -> bool:
+    return fields.get("connection", "keep-alive").lower() == "keep-alive"
