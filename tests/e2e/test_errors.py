@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conftest import local_provider, only
 from tests.parts.gateway import Gateway, Start
 from tests.parts.http_text import Message, post
-from tests.parts.raw import exchange
+from tests.parts.raw import connect, exchange, read_response
 
 ASK: Any = [{"role": "user", "content": "Hi"}]
 CHAT = "/v1/chat/completions"
@@ -191,6 +191,29 @@ async def test_an_unreachable_provider_is_named_in_no_message(
     assert caught.value.code in {"upstream_error", "all_providers_unavailable"}
     assert "127.0.0.1" not in caught.value.message
     assert caught.value.response.headers["x-request-id"] in caught.value.message
+
+
+async def test_a_slow_sender_is_not_waited_for(gateway: Start, llama: str) -> None:
+    limits = {"headTimeoutSeconds": 1, "bodyIdleSeconds": 1}
+    running = await gateway(
+        only(local_provider("llama", "llamacpp", llama), server=limits)
+    )
+    whole = post(CHAT, b'{"model":"tiny","messages":[]}')
+    for part in (whole[:20], whole[:-5]):
+        _assert_error(await exchange(running.url, part), 408, "request_timeout")
+
+
+async def test_a_connection_serves_on_after_an_error(served: Gateway) -> None:
+    reader, writer = await connect(served.url)
+    for request, status in (
+        (post(CHAT, b"{"), 400),
+        (_get("/nowhere"), 404),
+        (_get("/v1/models"), 200),
+    ):
+        writer.write(request)
+        reply = await read_response(reader)
+        assert reply.status == status
+    writer.close()
 
 
 async def test_every_error_has_the_callers_request_id(served: Gateway) -> None:
