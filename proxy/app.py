@@ -53,18 +53,7 @@ def serve(loaded: Loaded) -> int:
 async def _serve(loaded: Loaded) -> int:
     config = loaded.config
     async with Runtime(loaded) as runtime:
-        door = _door(runtime)
-        server = Server(
-            door,
-            handler_cancellation=True,
-            make=_connections(runtime, door),
-            keepalive_timeout=config.server.idle_keep_alive_seconds,
-            access_log=None,
-            auto_decompress=False,
-            max_line_size=16 << 10,
-            max_field_size=32 << 10,
-        )
-        runner = web.ServerRunner(server)
+        door, runner = doors(runtime)
         await runner.setup()
         try:
             await _site(runner, config).start()
@@ -77,8 +66,44 @@ async def _serve(loaded: Loaded) -> int:
             greeting(config, runtime.registry.providers, describe(config)), flush=True
         )
         await stop.wait()
-        await _drain(runtime, door, runner)
+        await drain(runtime, door, runner)
     return 0
+
+
+def doors(runtime: Runtime) -> tuple[OrdinaryDoor, web.ServerRunner]:
+    """Make what answers callers; nothing listens yet."""
+    door = _door(runtime)
+    server = Server(
+        door,
+        handler_cancellation=True,
+        make=_connections(runtime, door),
+        keepalive_timeout=runtime.config.server.idle_keep_alive_seconds,
+        access_log=None,
+        auto_decompress=False,
+        max_line_size=16 << 10,
+        max_field_size=32 << 10,
+    )
+    return door, web.ServerRunner(server)
+
+
+async def drain(runtime: Runtime, door: OrdinaryDoor, runner: web.ServerRunner) -> None:
+    """Stop accepting, let calls finish, then end the rest in-band."""
+    pipeline, limit_s = runtime.pipeline, runtime.config.server.drain_seconds
+    door.closing = True
+    pipeline.stop_accepting()
+    for site in list(runner.sites):
+        await site.stop()
+    if pipeline.active:
+        _log.info("stopping: %d requests are given %g s", pipeline.active, limit_s)
+    if not await pipeline.idle_within(limit_s):
+        pipeline.interrupt_all(
+            GatewayFault("shutting_down", "The gateway is stopping.", retry_after_s=5.0)
+        )
+        await pipeline.idle_within(_LAST_WORDS_S)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_S):
+            await runner.shutdown()
+            await runner.cleanup()
 
 
 def _context(runtime: Runtime) -> Context:
@@ -153,28 +178,6 @@ def _stop_signals() -> asyncio.Event:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     return stop
-
-
-async def _drain(
-    runtime: Runtime, door: OrdinaryDoor, runner: web.ServerRunner
-) -> None:
-    """Stop accepting, let calls finish, then end the rest in-band."""
-    pipeline, limit_s = runtime.pipeline, runtime.config.server.drain_seconds
-    door.closing = True
-    pipeline.stop_accepting()
-    for site in list(runner.sites):
-        await site.stop()
-    if pipeline.active:
-        _log.info("stopping: %d requests are given %g s", pipeline.active, limit_s)
-    if not await pipeline.idle_within(limit_s):
-        pipeline.interrupt_all(
-            GatewayFault("shutting_down", "The gateway is stopping.", retry_after_s=5.0)
-        )
-        await pipeline.idle_within(_LAST_WORDS_S)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LAST_WORDS_S):
-            await runner.shutdown()
-            await runner.cleanup()
 
 
 def _cannot_listen(config: Config, error: OSError) -> int:

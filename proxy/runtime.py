@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 from contextlib import AsyncExitStack
-from functools import lru_cache
 from typing import Final
 
 from proxy.auth.access import Access
 from proxy.config import Config, Loaded, ProviderConfig
-from proxy.config.schema_providers import ClientTls
 from proxy.core import clock
 from proxy.core.call import Fetch
 from proxy.core.tasks import Tasks
@@ -42,6 +40,7 @@ class Runtime:
         self.ticker.report_faults_to(_report)
         self.tasks = Tasks(_report)
         self.client = Client(self.ticker)
+        self.origins = Origins()
         self.metrics = Metrics()
         self.registry = Registry(config.providers)
         self._catalog = Catalog(config, self.registry.providers)
@@ -84,7 +83,7 @@ class Runtime:
 
     def _pipeline(self) -> Pipeline:
         config, owners = self.config, ResponseOwners()
-        carrier = Carrier(config, self.client, self.ticker, origin_of, owners)
+        carrier = Carrier(config, self.client, self.ticker, self.origins, owners)
         passages = Passages(config, self.registry, self.catalog, owners, self.access)
         log = config.logging
         desk = Desk(
@@ -105,7 +104,7 @@ class Runtime:
         self.metrics.know_models(self._catalog.labels)
 
     def _fetch_for(self, provider: ProviderConfig) -> Fetch:
-        origin = origin_of(provider)
+        origin = self.origins(provider)
         return self.client.fetch_for(origin.tls, origin.proxy)
 
     def _provider_gauges(self) -> list[tuple[str, int, bool]]:
@@ -114,20 +113,26 @@ class Runtime:
     def _connections(self) -> list[tuple[str, str, int]]:
         rows: list[tuple[str, str, int]] = []
         for provider in self.registry.providers:
-            busy, idle = self.client.counts(origin_of(provider.config))
+            busy, idle = self.client.counts(self.origins(provider.config))
             rows += [(provider.id, "busy", busy), (provider.id, "idle", idle)]
         return rows
 
 
-def origin_of(provider: ProviderConfig) -> Origin:
-    """Where a provider is. Cached: asked for on every request."""
-    return _origin(provider.base_url, provider.tls, provider.proxy)
+class Origins:
+    """Where each provider is. Remembered by id: asked for on every request."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[ProviderConfig, Origin]] = {}
 
-@lru_cache(maxsize=1024)
-def _origin(url: str, tls: ClientTls, proxy: str | None) -> Origin:
-    options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
-    return read_origin(url, options, proxy)
+    def __call__(self, provider: ProviderConfig) -> Origin:
+        known = self._known.get(provider.id)
+        if known is not None and known[0] is provider:
+            return known[1]
+        tls = provider.tls
+        options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
+        origin = read_origin(provider.base_url, options, provider.proxy)
+        self._known[provider.id] = (provider, origin)
+        return origin
 
 
 def _report(error: BaseException) -> None:

@@ -78,8 +78,23 @@ class Reply(Protocol):
     bytes_out: int
     status: int
 
-    def start(self, status: int, headers: Sequence[Pair], length: int | None) -> None:
-        """Send the head; `length` None means a body of unknown length follows."""
+    def start(
+        self,
+        status: int,
+        headers: Sequence[Pair],
+        length: int | None,
+        block: bytes = b"",
+    ) -> None:
+        """Send the head; `length` None means a body of unknown length follows.
+
+        `block` are further fields, already encoded and known to be safe.
+        """
+        ...
+
+    def whole(
+        self, status: int, headers: Sequence[Pair], body: bytes, block: bytes = b""
+    ) -> None:
+        """Send head and body in one go, and end."""
         ...
 
     def write(self, data: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 Pair = tuple[str, str]
 
@@ -17,12 +17,15 @@ class Headers:
     """An immutable list of header fields with lower-case names.
 
     Values are text in latin-1, so any byte an HTTP message may hold comes back
-    unchanged. `get` answers the first value of a name.
+    unchanged. `get` answers the first value of a name. `memo` is for whoever
+    derives something from the fields alone: clients send the same head again and
+    again, and a door may answer the same object for it.
     """
 
-    __slots__ = ("_first", "pairs")
+    __slots__ = ("_first", "memo", "pairs")
 
     pairs: tuple[Pair, ...]
+    memo: dict[object, Any]
 
     def __init__(self, pairs: Iterable[Pair] = ()) -> None:
         self.pairs = tuple(pairs)
@@ -30,6 +33,7 @@ class Headers:
         for name, value in self.pairs:
             first.setdefault(name, value)
         self._first = first
+        self.memo = {}
 
     def get(self, name: str) -> str | None:
         return self._first.get(name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
 
 from providers.errors import Blame
 from providers.wire.dialect import Dialect, Framing
@@ -13,7 +16,7 @@ from providers.wire.watch import Watch
 from providers.wire.watches import watch_for
 from providers.wire.whole import read_error, read_response_id, read_usage
 from proxy.accounting.prices import cost_usd
-from proxy.config import Config, ProviderConfig
+from proxy.config import Config, ProviderConfig, Timeouts
 from proxy.core import clock
 from proxy.core.errors import ProviderFault
 from proxy.core.types import Attempt, Pair, Record
@@ -22,7 +25,7 @@ from proxy.pipeline.order import Course, Order, Treatment
 from proxy.relay.client import Client
 from proxy.relay.errors import BrokenReply, CallerStalled, Phase, UpstreamFailed
 from proxy.relay.head import ReplyHead
-from proxy.relay.headers import for_caller
+from proxy.relay.headers import block_for_caller, sse_fields
 from proxy.relay.keepalive import KeepAlive
 from proxy.relay.modes import (
     REFUSAL_LIMIT,
@@ -31,11 +34,18 @@ from proxy.relay.modes import (
     Gathered,
     Mode,
     Plain,
-    sse_head,
 )
 from proxy.relay.origin import Origin
 from proxy.relay.transfer import Limits, Moved, Transfer
 from proxy.routing.responses import ResponseOwners
+
+_FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
+    {
+        "text/event-stream": Framing.SSE,
+        "application/x-ndjson": Framing.NDJSON,
+        "application/jsonl": Framing.NDJSON,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ class Carrier:
 
         def commit() -> list[Pair]:
             course.framing = Framing.SSE
-            return sse_head(
+            return sse_fields(
                 [*heads.of_request(course), ("content-type", "text/event-stream")]
             )
 
@@ -93,9 +103,9 @@ class _Ride:
         self._reply = course.reply
         self._watch: Watch | None = None
         self._attempt = Attempt(order.provider.id, order.upstream_model)
-        self._transfer = Transfer(
-            course.reply, _limits(order), self._mode_for, carrier.ticker
-        )
+        is_bounded = order.treatment is Treatment.MODEL and not order.stream
+        limits = _limits(order.provider.config.timeouts, is_bounded=is_bounded)
+        self._transfer = Transfer(course.reply, limits, self._mode_for, carrier.ticker)
         record = course.record
         record.provider = order.provider.id
         record.upstream_model = order.upstream_model
@@ -141,7 +151,10 @@ class _Ride:
         if self._reply.started:
             raise BrokenReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         self._reply.start(
-            head.status, self._head_fields(head), _length(head, self._course)
+            head.status,
+            self._own_fields(),
+            _length(head, self._course),
+            self._block(head),
         )
         return Plain(self._reply)
 
@@ -157,20 +170,18 @@ class _Ride:
         self._watch = self._course.watch = watch
         self._course.framing = framing
         if not self._reply.started:
-            fields = self._head_fields(head)
-            if framing is Framing.SSE or known:
-                fields = sse_head(fields)
-            self._reply.start(head.status, fields, None)
+            block = self._block(head, events=known or framing is Framing.SSE)
+            self._reply.start(head.status, self._own_fields(), None, block)
         return Events(
             self._reply, hold_for(framing, config.stream.max_event_bytes), watch
         )
 
-    def _head_fields(self, head: ReplyHead) -> list[Pair]:
+    def _block(self, head: ReplyHead, *, events: bool = False) -> bytes:
         as_is = self._order.treatment is not Treatment.MODEL
-        return [
-            *for_caller(head.pairs, as_is=as_is),
-            *heads.of_order(self._course, self._order, self._overhead_s()),
-        ]
+        return block_for_caller(head, as_is=as_is, events=events)
+
+    def _own_fields(self) -> list[Pair]:
+        return heads.of_order(self._course, self._order, self._overhead_s())
 
     def _overhead_s(self) -> float:
         """Time spent here so far: all since the door, less waiting for the upstream."""
@@ -211,7 +222,7 @@ class _Ride:
                 "upstream_error",
                 f"Provider {self._order.provider.id} answered no stream to a stream.",
             )
-        fields = self._head_fields(head)
+        fields = self._own_fields()
         if 200 <= head.status < 300 and self._is_json(head):
             usage = read_usage(self._order.dialect, body)
             self._take_usage(usage)
@@ -219,15 +230,17 @@ class _Ride:
                 fields.append(("x-proxy-cost-usd", f"{cost:.6f}"))
             if self._order.dialect is Dialect.RESPONSES:
                 self._own(read_response_id(body))
-        length = None if trailers else len(body)
-        if self._course.call.method == "HEAD":
-            length = _length(head, self._course)
-        self._reply.start(status or head.status, fields, length)
+        status, block = status or head.status, self._block(head)
+        if not trailers and self._course.call.method != "HEAD":
+            self._reply.whole(status, fields, body, block)
+            return
+        length = None if trailers else _length(head, self._course)
+        self._reply.start(status, fields, length, block)
         self._reply.write(body)
         self._reply.end(trailers)
 
     def _is_json(self, head: ReplyHead) -> bool:
-        return "json" in (head.get("content-type") or "")
+        return "json" in _media_type(head)
 
     def _speaks_dialect(self, head: ReplyHead, body: bytes) -> bool:
         """Tell whether a refusal already has the shape the caller's SDK reads."""
@@ -271,12 +284,15 @@ class _Ride:
 
 
 def _framing(head: ReplyHead) -> Framing:
-    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
-    if kind == "text/event-stream":
-        return Framing.SSE
-    if kind in ("application/x-ndjson", "application/jsonl"):
-        return Framing.NDJSON
-    return Framing.PLAIN
+    return _FRAMINGS.get(_media_type(head), Framing.PLAIN)
+
+
+def _media_type(head: ReplyHead) -> str:
+    known: str | None = head.memo.get("media type")
+    if known is None:
+        kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
+        known = head.memo["media type"] = kind
+    return known
 
 
 def _length(head: ReplyHead, course: Course) -> int | None:
@@ -286,17 +302,12 @@ def _length(head: ReplyHead, course: Course) -> int | None:
     return head.length
 
 
-def _limits(order: Order) -> Limits:
-    limits = order.provider.config.timeouts
-    bounded = order.treatment is Treatment.MODEL and not order.stream
+@lru_cache(maxsize=256)
+def _limits(timeouts: Timeouts, *, is_bounded: bool) -> Limits:
     return Limits(
-        connect_s=limits.connect,
-        write_s=limits.write,
-        first_byte_s=limits.first_byte,
-        idle_s=limits.idle,
-        whole_s=limits.whole if bounded else None,
+        connect_s=timeouts.connect,
+        write_s=timeouts.write,
+        first_byte_s=timeouts.first_byte,
+        idle_s=timeouts.idle,
+        whole_s=timeouts.whole if is_bounded else None,
     )
-
-
-def in_band_possible(course: Course) -> bool:
-    return course.reply.started and course.framing is not Framing.PLAIN

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import orjson
 
-from providers.base import BodyKind, Operation, Request
+from providers.base import BodyKind, Operation, Prepared, Request
 from providers.wire.dialect import Dialect
 from providers.wire.members import (
     MalformedJSON,
@@ -21,12 +21,16 @@ from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
 from proxy.config import ModelConfig
 from proxy.core.call import Call
 from proxy.core.errors import CallerFault
+from proxy.core.types import Pair
 from proxy.pipeline import heads
 from proxy.pipeline.order import Order, Treatment
 from proxy.relay.client import Outgoing
 from proxy.relay.inflate import inflate
+from proxy.relay.origin import Origin
 from proxy.routing.model import Candidate
 
+_Shape = tuple[Prepared, tuple[Pair, ...], dict[Origin, bytes]]
+_REMEMBERED_SHAPES: Final = 64
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
@@ -92,31 +96,17 @@ class JsonRequest:
         added_usage = self._wants_usage(adapter.capabilities.usage_option)
         if added_usage:
             changes["stream_options"] = self._usage_options()
-        prepared = adapter.prepare(
-            Request(
-                operation=operation,
-                model=candidate.upstream_model,
-                asked_model=self.model,
-                stream=self.stream,
-                fields=members.names | changes.keys(),
-                headers=_json_headers(self._call),
-                query=self._call.query,
-            )
-        )
+        prepared, fields, lines = self._prepared(candidate, changes, via)
         strip = candidate.model.params.strip if candidate.model else ()
-        drop = prepared.drop_fields.union(strip)
-        body = members.splice({**changes, **prepared.set_fields}, drop)
-        stripped = [name for name in strip if name in members]
-        applied += [f"dropped={name}" for name in (*stripped, *prepared.dropped)]
-        out = Outgoing(
-            operation.method,
-            prepared.url_path,
-            heads.towards_upstream(prepared.headers, self._call, via),
-            body,
+        body = members.splice(
+            {**changes, **prepared.set_fields}, {*prepared.drop_fields, *strip}
         )
+        if strip or prepared.dropped:
+            stripped = [name for name in strip if name in members]
+            applied += [f"dropped={name}" for name in (*stripped, *prepared.dropped)]
         return Order(
             candidate.provider,
-            out,
+            Outgoing(operation.method, prepared.url_path, fields, body, memo=lines),
             operation.dialect,
             Treatment.MODEL,
             upstream_model=candidate.upstream_model,
@@ -125,6 +115,41 @@ class JsonRequest:
             applied=tuple(applied),
             model=candidate.model,
         )
+
+    def _prepared(
+        self, candidate: Candidate, changes: Mapping[str, bytes], via: str
+    ) -> _Shape:
+        """What the adapter says; remembered with the head, which comes again."""
+        call, adapter = self._call, candidate.provider.adapter
+        names = self._members.names
+        key = (
+            adapter,
+            self._operation.name,
+            candidate.upstream_model,
+            self.model,
+            self.stream,
+            names | changes.keys() if changes else names,
+            call.query,
+        )
+        shape: _Shape | None = call.headers.memo.get(key)
+        if shape is not None:
+            return shape
+        prepared = adapter.prepare(
+            Request(
+                operation=self._operation,
+                model=candidate.upstream_model,
+                asked_model=self.model,
+                stream=self.stream,
+                fields=key[5],
+                headers=_json_headers(call),
+                query=call.query,
+            )
+        )
+        fields = tuple(heads.towards_upstream(prepared.headers, call, via))
+        if len(call.headers.memo) >= _REMEMBERED_SHAPES:
+            call.headers.memo.clear()
+        shape = call.headers.memo[key] = (prepared, fields, {})
+        return shape
 
     def _configured(
         self, model: ModelConfig | None

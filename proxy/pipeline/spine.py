@@ -191,9 +191,7 @@ class Pipeline:
                 *heads.of_error(course, error),
                 ("content-type", "application/json"),
             ]
-            reply.start(error.status, fields, len(body))
-            reply.write(body)
-            reply.end()
+            reply.whole(error.status, fields, body)
         elif course.framing is Framing.PLAIN:
             reply.abort()
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from proxy.core import clock
@@ -22,6 +22,7 @@ from proxy.relay.head import ReplyHead, write_request
 from proxy.relay.origin import Origin, Tls, read_origin
 from proxy.relay.pool import Pool
 
+_WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
 _JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
 
 
@@ -30,7 +31,8 @@ class Outgoing:
     """A request to an upstream. `headers` lack host and body framing.
 
     `body` is bytes, or an iterator of pieces with `length` bytes in all (None:
-    sent chunked).
+    sent chunked). `memo` remembers the encoded head for requests that differ in
+    their body only.
     """
 
     method: str
@@ -38,18 +40,7 @@ class Outgoing:
     headers: Sequence[Pair]
     body: bytes | AsyncIterator[bytes] = b""
     length: int | None = None
-
-
-class Exchange(Protocol):
-    """What a sink may do with the connection that serves it."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-    def unsent_bytes(self) -> int: ...
+    memo: dict[Origin, bytes] | None = None
 
 
 class Client:
@@ -108,12 +99,11 @@ class Client:
         if isinstance(out.body, bytes):
             return self._send_whole(connection, origin, out, out.body, sink)
         framing = (
-            ("transfer-encoding", "chunked")
+            b"transfer-encoding: chunked\r\n\r\n"
             if out.length is None
-            else ("content-length", str(out.length))
+            else b"content-length: %d\r\n\r\n" % out.length
         )
-        head = _head(origin, out, framing)
-        connection.send(out.method, head, sink, more=True)
+        connection.send(out.method, _lines(origin, out) + framing, sink, more=True)
         return True
 
     def _send_whole(
@@ -124,10 +114,11 @@ class Client:
         body: bytes,
         sink: Sink,
     ) -> bool:
-        framing = None
-        if body or out.method in ("POST", "PUT", "PATCH"):
-            framing = ("content-length", str(len(body)))
-        head = _head(origin, out, framing)
+        head = _lines(origin, out)
+        if body or out.method in _WITH_LENGTH:
+            head += b"content-length: %d\r\n\r\n" % len(body)
+        else:
+            head += b"\r\n"
         if len(body) < _JOIN_BELOW:
             connection.send(out.method, head + body, sink)
         else:
@@ -154,11 +145,15 @@ async def pump(connection: Connection, out: Outgoing) -> None:
     connection.sent()
 
 
-def _head(origin: Origin, out: Outgoing, framing: Pair | None) -> bytes:
-    pairs = [("host", origin.authority), *out.headers]
-    if framing is not None:
-        pairs.append(framing)
-    return write_request(out.method, origin.target(out.url_path), pairs)
+def _lines(origin: Origin, out: Outgoing) -> bytes:
+    """The head but for the body's framing."""
+    lines = None if out.memo is None else out.memo.get(origin)
+    if lines is None:
+        pairs = [("host", origin.authority), *out.headers]
+        lines = write_request(out.method, origin.target(out.url_path), pairs)
+        if out.memo is not None:
+            out.memo[origin] = lines
+    return lines
 
 
 class BoundFetch:

@@ -16,7 +16,7 @@ from proxy.core.call import Pausable, Tunnel
 from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase, StaleConnection, UpstreamFailed
 from proxy.relay.framing import Decoder, decoder_for
-from proxy.relay.head import HEAD_LIMIT, ReplyHead, read_reply
+from proxy.relay.head import HEAD_LIMIT, HeadReader, ReplyHead
 
 
 class Sink(Protocol):
@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         "_decoder",
         "_feeder",
         "_head",
+        "_heads",
         "_held",
         "_method",
         "_on_free",
@@ -65,9 +66,11 @@ class Connection(asyncio.Protocol):
         self,
         on_free: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
+        heads: HeadReader,
     ) -> None:
         self._on_free = on_free
         self._on_lost = on_lost
+        self._heads = heads
         self._sink: Sink | None = None
         self._tunnel: Tunnel | None = None
         self._feeder: Pausable | None = None
@@ -162,8 +165,10 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        # Shaped by speed (bench: CPU per chunk): the body comes first, and a read
+        # that is one whole chunk takes the decoder's short way.
         try:
-            if self.state is State.BODY:
+            if self._decoder is not None:
                 self._body(data)
             elif self.state is State.HEAD:
                 self._read_head(data)
@@ -200,10 +205,11 @@ class Connection(asyncio.Protocol):
             tunnel, self._tunnel = self._tunnel, None
             tunnel.closed()
         elif sink is not None:
-            self._lost_with(sink, state)
+            self._lost_with(sink, state, is_reset=exc is not None)
 
-    def _lost_with(self, sink: Sink, state: State) -> None:
-        if state is State.BODY and self._decoder and self._decoder.finish_at_close():
+    def _lost_with(self, sink: Sink, state: State, *, is_reset: bool) -> None:
+        decoder = self._decoder
+        if decoder is not None and decoder.finish_at_close() and not is_reset:
             sink.on_end(())
         elif state is State.HEAD and self.used and not self._held:
             sink.on_failed(
@@ -227,7 +233,7 @@ class Connection(asyncio.Protocol):
                 raise BrokenReply("its header is too long", Phase.FIRST_BYTE)
             self._held = data
             return
-        head = read_reply(data[: end + 4], self._method)
+        head = self._heads.read(data[: end + 4], self._method)
         rest = data[end + 4 :]
         self._held = b""
         if 100 <= head.status < 200 and head.status != 101:
@@ -253,11 +259,12 @@ class Connection(asyncio.Protocol):
             self._body(rest)
 
     def _body(self, data: bytes) -> None:
-        decoder = self._decoder
-        assert decoder is not None
+        decoder, sink = self._decoder, self._sink
+        if decoder is None or sink is None:
+            return
         payload = decoder.feed(data)
-        if payload and self._sink is not None:
-            self._sink.on_data(payload)
+        if payload:
+            sink.on_data(payload)
         if decoder.done and self._sink is not None:
             self._finish()
 

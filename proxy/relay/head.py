@@ -8,10 +8,10 @@ one Content-Length, Transfer-Encoding only `chunked` (RFC 9112 §5, §6.3).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase
@@ -25,6 +25,10 @@ _FIELD: Final = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*\r\n"
 )
 _UNSAFE: Final = re.compile(r"[\r\n\0]")
+_ONE_LENGTH: Final = re.compile(
+    rb"\r\ncontent-length: ([0-9]{1,15})\r\n", re.IGNORECASE
+)
+_REMEMBERED: Final = 128
 _BODILESS: Final = frozenset({204, 205, 304})
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
@@ -34,7 +38,8 @@ class ReplyHead:
     """A reply's head, read. Field names are lower-case, values latin-1 text.
 
     `length` is the body's size in bytes (0 where the status allows none), None
-    when it is `chunked` or ends with the connection.
+    when it is `chunked` or ends with the connection. `memo` is shared by heads
+    that differ in their length only.
     """
 
     status: int
@@ -42,6 +47,7 @@ class ReplyHead:
     length: int | None
     chunked: bool
     keep_alive: bool
+    memo: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def get(self, name: str) -> str | None:
         for key, value in self.pairs:
@@ -51,7 +57,10 @@ class ReplyHead:
 
 
 def write_request(method: str, target: str, pairs: Iterable[Pair]) -> bytes:
-    """Encode a request head. Raises ValueError on a line break or NUL in it."""
+    """Encode a request head but for its closing blank line.
+
+    Raises ValueError on a line break or NUL in it.
+    """
     lines = [f"{method} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in pairs]
     text = "\r\n".join(lines)
@@ -61,7 +70,43 @@ def write_request(method: str, target: str, pairs: Iterable[Pair]) -> bytes:
         raise ValueError("a header field holds a line break")
     if "\0" in text:
         raise ValueError("a header field holds a NUL")
-    return text.encode("latin-1") + b"\r\n\r\n"
+    return text.encode("latin-1") + b"\r\n"
+
+
+class HeadReader:
+    """Reads heads, remembering those that come again and again.
+
+    A server's heads differ in the body's length and, once a second, in the date.
+    What is remembered has no Content-Length among its fields: `length` tells.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, ReplyHead] = {}
+
+    def read(self, raw: bytes, method: str) -> ReplyHead:
+        """As `read_reply`."""
+        found = _ONE_LENGTH.search(raw)
+        if found is None or method == "HEAD":
+            return read_reply(raw, method)
+        start, end = found.span(1)
+        # NUL: no head without the number may be taken for one that had it.
+        key = raw[:start] + b"\0" + raw[end:]
+        head = self._known.get(key)
+        if head is None:
+            head = self._remember(key, read_reply(raw, method))
+        if head.status in _BODILESS:
+            return head
+        length = int(found[1])
+        return ReplyHead(
+            head.status, head.pairs, length, False, head.keep_alive, head.memo
+        )
+
+    def _remember(self, key: bytes, head: ReplyHead) -> ReplyHead:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        pairs = tuple(pair for pair in head.pairs if pair[0] != "content-length")
+        self._known[key] = head = replace(head, pairs=pairs)
+        return head
 
 
 def read_reply(raw: bytes, method: str) -> ReplyHead:
@@ -119,8 +164,14 @@ def read_trailers(raw: bytes) -> tuple[Pair, ...]:
     )
 
 
-def is_safe_value(value: str) -> bool:
-    return _UNSAFE.search(value) is None
+def encode_fields(pairs: Sequence[Pair]) -> bytes:
+    """Encode header fields, a line each; a value that would forge one is left out."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    size = len(pairs)
+    if text.count("\n") != size or text.count("\r") != size or "\0" in text:
+        safe = [pair for pair in pairs if _UNSAFE.search(pair[1]) is None]
+        text = "".join([f"{name}: {value}\r\n" for name, value in safe])
+    return text.encode("latin-1", "replace")
 
 
 def _broken(why: str) -> BrokenReply:

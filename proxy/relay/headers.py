@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from proxy.core.types import Pair
+from proxy.relay.head import ReplyHead, encode_fields
 
 # RFC 9110 §7.6.1, and the framing that our own writer decides.
 _HOP: Final = frozenset({
@@ -32,6 +33,32 @@ _ITS_OWN_PREFIXES: Final = (
     "anthropic-ratelimit-",
     "x-proxy-",
 )
+
+
+def block_for_caller(
+    head: ReplyHead, *, as_is: bool = False, events: bool = False
+) -> bytes:
+    """Encode what `for_caller` answers; of `events`, with a stream's own fields.
+
+    Remembered with the head: servers send the same one again and again.
+    """
+    key = ("block", as_is, events)
+    block: bytes | None = head.memo.get(key)
+    if block is None:
+        pairs = for_caller(head.pairs, as_is=as_is)
+        block = head.memo[key] = encode_fields(sse_fields(pairs) if events else pairs)
+    return block
+
+
+def sse_fields(pairs: Iterable[Pair]) -> list[Pair]:
+    """A streamed reply's fields: never cached, never buffered by proxies."""
+    fixed = ("cache-control", "x-accel-buffering", "content-encoding")
+    kept = [pair for pair in pairs if pair[0] not in fixed]
+    return [
+        *kept,
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+    ]
 
 
 def for_caller(pairs: Iterable[Pair], *, as_is: bool = False) -> list[Pair]:

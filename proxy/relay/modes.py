@@ -6,7 +6,7 @@ chooses it when the head is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from providers.wire.hold import EventTooLarge, Hold
@@ -124,14 +124,3 @@ class Events:
 
     def ends_well_if_lost(self) -> bool:
         return self._watch.is_complete()
-
-
-def sse_head(pairs: Sequence[Pair]) -> list[Pair]:
-    """A streamed reply's head: never cached, never buffered by proxies."""
-    fixed = ("cache-control", "x-accel-buffering", "content-encoding")
-    kept = [pair for pair in pairs if pair[0] not in fixed]
-    return [
-        *kept,
-        ("cache-control", "no-cache, no-transform"),
-        ("x-accel-buffering", "no"),
-    ]

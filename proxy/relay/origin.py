@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -38,6 +38,15 @@ class Origin:
     port: int
     tls: Tls = _PLAIN_TLS
     proxy: str | None = None
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Looked up on every request: counted once.
+        key = (self.scheme, self.host, self.port, self.tls, self.proxy)
+        object.__setattr__(self, "_hash", hash(key))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def authority(self) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from proxy.core import clock
 from proxy.relay.connection import Connection
 from proxy.relay.dial import dial
+from proxy.relay.head import HeadReader
 from proxy.relay.origin import Origin
 
 IDLE_S: Final = 4.0
@@ -20,7 +21,7 @@ IDLE_LIMIT: Final = 256
 class Pool:
     """Last in, first out, so that a quiet pool shrinks to what is used."""
 
-    __slots__ = ("_idle", "_now", "busy", "origin")
+    __slots__ = ("_heads", "_idle", "_now", "busy", "origin")
 
     def __init__(
         self, origin: Origin, now: Callable[[], float] = clock.monotonic
@@ -29,6 +30,7 @@ class Pool:
         self.busy: set[Connection] = set()
         self._idle: list[Connection] = []
         self._now = now
+        self._heads = HeadReader()
 
     @property
     def idle(self) -> int:
@@ -49,7 +51,7 @@ class Pool:
     async def open(self) -> Connection:
         """Dial a new one. Raises ConnectFailed."""
         connection = await dial(
-            self.origin, lambda: Connection(self._freed, self._lost)
+            self.origin, lambda: Connection(self._freed, self._lost, self._heads)
         )
         self.busy.add(connection)
         return connection

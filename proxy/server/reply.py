@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
 from proxy.core.call import Pausable, Tunnel
 from proxy.core.types import Pair
-from proxy.relay.head import REASONS, is_safe_value
+from proxy.relay.head import REASONS, encode_fields
 
+_JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
 _NO_FRAMING: Final = frozenset({204, 304})
 
 
@@ -74,30 +76,55 @@ class TransportReply:
         self.bytes_out = 0
         self.status = 0
 
-    def start(self, status: int, headers: Sequence[Pair], length: int | None) -> None:
+    def start(
+        self,
+        status: int,
+        headers: Sequence[Pair],
+        length: int | None,
+        block: bytes = b"",
+    ) -> None:
+        if not (self.gone or self.started):
+            self._send(self._head(status, headers, length, block))
+
+    def whole(
+        self, status: int, headers: Sequence[Pair], body: bytes, block: bytes = b""
+    ) -> None:
         if self.gone or self.started:
             return
+        head = self._head(status, headers, len(body), block)
+        self.ended = True
+        if self._bodiless:
+            body = b""
+        self.bytes_out += len(body)
+        if len(body) < _JOIN_BELOW:
+            self._send(head + body)
+        else:
+            self._send(head)
+            self._send(body)
+
+    def _head(
+        self, status: int, headers: Sequence[Pair], length: int | None, block: bytes
+    ) -> bytes:
         self.started = True
         self.status = status
-        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in headers if is_safe_value(value)]
+        text = encode_fields(headers)
         if not self._request_is_read():
             self.keep_alive = False
         if status in _NO_FRAMING:
             self._bodiless = True
         elif length is not None:
-            lines.append(f"content-length: {length}")
+            text += b"content-length: %d\r\n" % length
             self._left = length
         elif self._version:
-            lines.append("transfer-encoding: chunked")
+            text += b"transfer-encoding: chunked\r\n"
             self._chunked = True
         else:
             self.keep_alive = False  # HTTP/1.0: the body ends with the connection
         if not self.keep_alive:
-            lines.append("connection: close")
+            text += b"connection: close\r\n"
         elif not self._version:
-            lines.append("connection: keep-alive")
-        self._send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+            text += b"connection: keep-alive\r\n"
+        return b"%b%b%b\r\n" % (_status_line(status), block, text)
 
     def write(self, data: bytes) -> None:
         if self.gone or self.ended or self._bodiless or not data:
@@ -119,12 +146,7 @@ class TransportReply:
         if self._left and not self._bodiless:
             self._close()  # fewer bytes than promised: nobody may take it for whole
         elif self._chunked and not self._bodiless:
-            fields = "".join(
-                f"{name}: {value}\r\n"
-                for name, value in trailers
-                if is_safe_value(value)
-            )
-            self._send(b"0\r\n%b\r\n" % fields.encode("latin-1"))
+            self._send(b"0\r\n%b\r\n" % encode_fields(trailers))
 
     def abort(self) -> None:
         self.ended = True
@@ -140,9 +162,7 @@ class TransportReply:
         self.started = True
         self.keep_alive = False
         self.status = 101
-        lines = ["HTTP/1.1 101 Switching Protocols"]
-        lines += [f"{name}: {value}" for name, value in headers if is_safe_value(value)]
-        self._send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        self._send(_status_line(101) + encode_fields(headers) + b"\r\n")
         return self._wire.tunnel_to(tunnel)
 
     # -- the connection's side ------------------------------------------------
@@ -174,3 +194,8 @@ class TransportReply:
         transport = self._wire.transport
         if transport is not None:
             transport.close()
+
+
+@lru_cache(maxsize=600)
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\n".encode()
