@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from contextlib import AsyncExitStack
@@ -72,6 +73,7 @@ class Runtime:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+        self._log.flush()
 
     async def look_around(self) -> None:
         """Find providers for the first time, and again from here on."""
@@ -86,9 +88,12 @@ class Runtime:
         carrier = Carrier(config, self.client, self.ticker, self.origins, owners)
         passages = Passages(config, self.registry, self.catalog, owners, self.access)
         log = config.logging
-        desk = Desk(
-            RequestLog(log.format, enabled=log.request_log.enabled), self.metrics
+        self._log = RequestLog(
+            log.format,
+            enabled=log.request_log.enabled,
+            soon=asyncio.get_running_loop().call_soon,
         )
+        desk = Desk(self._log, self.metrics)
         return Pipeline(
             config,
             self.catalog,
@@ -128,11 +133,16 @@ class Origins:
         known = self._known.get(provider.id)
         if known is not None and known[0] is provider:
             return known[1]
-        tls = provider.tls
-        options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
-        origin = read_origin(provider.base_url, options, provider.proxy)
+        origin = origin_of(provider)
         self._known[provider.id] = (provider, origin)
         return origin
+
+
+def origin_of(provider: ProviderConfig) -> Origin:
+    """Where a provider is, and how connections to it are made."""
+    tls = provider.tls
+    options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
+    return read_origin(provider.base_url, options, provider.proxy)
 
 
 def _report(error: BaseException) -> None:

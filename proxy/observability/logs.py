@@ -14,7 +14,7 @@ import re
 import select
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 
@@ -32,6 +32,9 @@ Value = str | int | float | bool | None
 _LONGEST_TEXT: Final = 96
 _LONGEST_ID: Final = 128
 _LONGEST_MESSAGE: Final = 4000
+
+_PORTION: Final = 4096
+_plain_word: Final = re.compile(r"[A-Za-z0-9_./:@+\-]+").fullmatch
 
 _log = logging.getLogger(__name__)
 
@@ -63,28 +66,67 @@ class RequestLog:
         *,
         enabled: bool = True,
         wall: Callable[[], float] = clock.wall,
+        soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
+        """`soon` calls back at the end of the loop's turn: its lines go in one write.
+
+        Without it each line is written at once.
+        """
         self.lost = 0
         self._wall = wall
         self._line = _json_line if form == "json" else _text_line
         self._descriptor: int | None = descriptor if enabled else None
         self._may_block = enabled and not _is_file(descriptor)
+        self._soon = soon
+        self._waiting: list[bytes] = []
+        self._second = 0
+        self._second_text = ""
 
     def write(self, record: Record) -> None:
+        if self._descriptor is None:
+            return
+        self._waiting.append(self._line(self._time(), record))
+        if self._soon is None:
+            self.flush()
+        elif len(self._waiting) == 1:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits: a pipe takes only so much at once and whole."""
+        lines, self._waiting = self._waiting, []
+        portion: list[bytes] = []
+        size = 0
+        for line in lines:
+            if portion and self._may_block and size + len(line) > _PORTION:
+                self._put(b"".join(portion), len(portion))
+                portion, size = [], 0
+            portion.append(line)
+            size += len(line)
+        if portion:
+            self._put(b"".join(portion), len(portion))
+
+    def _time(self) -> str:
+        """The time of day, to the millisecond; the second's text is remembered."""
+        now = self._wall()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = _time(second)[:-4]
+        return f"{self._second_text}{int((now - second) * 1000):03d}Z"
+
+    def _put(self, data: bytes, lines: int) -> None:
         descriptor = self._descriptor
         if descriptor is None:
+            self.lost += lines
             return
-        self._put(descriptor, self._line(_time(self._wall()), _facts(record)))
-
-    def _put(self, descriptor: int, line: bytes) -> None:
         try:
             # Non-blocking mode would be shared with whoever else has the descriptor.
             if self._may_block and not select.select((), (descriptor,), (), 0)[1]:
-                self.lost += 1
+                self.lost += lines
                 return
-            os.write(descriptor, line)
+            os.write(descriptor, data)
         except OSError as error:
-            self.lost += 1
+            self.lost += lines
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
@@ -142,47 +184,54 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def _json_line(time: str, facts: Mapping[str, Value]) -> bytes:
-    known = {name: value for name, value in facts.items() if value is not None}
+def _json_line(time: str, record: Record) -> bytes:
+    known = {name: value for name, value in _facts(record).items() if value is not None}
     return orjson.dumps({"time": time, **known}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _text_line(time: str, facts: Mapping[str, Value]) -> bytes:
-    """Columns for people, then what is out of the ordinary as name=value."""
-    rest = [
-        f"{name}={_word(value)}"
-        for name, value in _remarks(facts)
-        if value not in (None, "")
-    ]
-    line = (
-        f"{time} {facts['status']} {facts['operation']:<12} "
-        f"{facts['duration_ms']:>8}ms {' '.join(rest)}"
-    )
-    return line.encode() + b"\n"
+def _text_line(time: str, record: Record) -> bytes:
+    """Columns for people, then what is out of the ordinary as name=value.
+
+    Written out for speed (bench: CPU per request): a line a request.
+    """
+    started_at, first_at = record.started_at, record.first_byte_at
+    took_ms = ((record.ended_at or started_at) - started_at) * 1000
+    line = f"{time} {record.status} {record.operation:<12} {took_ms:>8.1f}ms"
+    if first_at is not None:
+        line += f" first_ms={(first_at - started_at) * 1000:.1f}"
+    if record.model is not None:
+        line += f" model={_word(record.model)}"
+    if record.provider is not None:
+        line += f" provider={_word(record.provider)}"
+    if record.upstream_model is not None and record.upstream_model != record.model:
+        line += f" upstream_model={_word(record.upstream_model)}"
+    if record.prompt_tokens is not None or record.completion_tokens is not None:
+        line += f" tokens={record.prompt_tokens}+{record.completion_tokens}"
+    line += f" bytes={record.bytes_in}/{record.bytes_out}"
+    if len(record.attempts) > 1:
+        line += f" attempts={len(record.attempts)}"
+    if record.code is not None:
+        line += f" code={_word(record.code)}"
+    return f"{line}{_origin(record)}\n".encode()
 
 
-def _remarks(facts: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
-    same = facts["upstream_model"] == facts["model"]
-    several = facts["attempts"] not in (0, 1)
-    tokens = (facts["prompt_tokens"], facts["completion_tokens"])
-    return (
-        ("first_ms", facts["first_token_ms"]),
-        ("model", facts["model"]),
-        ("provider", facts["provider"]),
-        ("upstream_model", None if same else facts["upstream_model"]),
-        ("tokens", None if tokens == (None, None) else "{}+{}".format(*tokens)),
-        ("bytes", f"{facts['bytes_in']}/{facts['bytes_out']}"),
-        ("attempts", facts["attempts"] if several else None),
-        ("code", facts["code"]),
-        ("tenant", None if facts["tenant"] == "default" else facts["tenant"]),
-        ("path", facts["path"] if facts["model"] is None else None),
-        ("id", facts["id"]),
-        ("client_id", facts["client_request_id"]),
-    )
+def _origin(record: Record) -> str:
+    """Who asked, and under which id; the path where no model says what for."""
+    text = f" id={record.id}"
+    if record.client_request_id is not None:
+        text += f" client_id={_word(record.client_request_id, _LONGEST_ID)}"
+    if record.model is None:
+        text = f" path={_word(_without_key(record.path))}{text}"
+    if record.tenant != "default":
+        text = f" tenant={_word(record.tenant)}{text}"
+    return text
 
 
-def _word(value: Value) -> str:
-    text = str(value)
+def _word(text: str, limit: int = _LONGEST_TEXT) -> str:
+    """A value as it may stand in a line: bounded, printable, quoted where it must."""
+    if len(text) <= limit and _plain_word(text):
+        return text
+    text = printable(text, limit)
     plain = " " not in text and '"' not in text and "=" not in text
     return text if plain else json.dumps(text, ensure_ascii=False)
 

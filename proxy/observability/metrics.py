@@ -1,27 +1,25 @@
-"""Metrics in Prometheus' words. Each instance has its own registry: none is global.
+"""Metrics of one gateway: counted per request, gauges read when somebody asks.
 
-Labels are bounded: a model that is neither configured nor found counts as
-`other`, so that nobody fills the memory by asking for made-up names. What is
-counted elsewhere (active requests, connections) is read when somebody looks.
+Everything a caller can put into a label is bounded: model names that are neither
+configured nor found count as "other", and no key or user text is a label.
+Counting is plain arithmetic (1 µs a request); prometheus-client renders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    disable_created_metrics,
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
 )
-from prometheus_client.exposition import (
-    CONTENT_TYPE_PLAIN_0_0_4,
-    generate_latest,
-)
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
@@ -36,6 +34,7 @@ _DURATION_S: Final = (
 _FIRST_TOKEN_S: Final = (
     0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
+_KINDS: Final = ("prompt", "completion", "cached", "reasoning")
 
 _OPENMETRICS_TYPE: Final = "application/openmetrics-text"
 
@@ -61,15 +60,12 @@ class Metrics:
     """Counts finished requests and answers scrapes."""
 
     def __init__(self) -> None:
-        # Times of creation would show as gauges that are never at rest.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._registry = registry = CollectorRegistry(auto_describe=False)
+        self._registry = CollectorRegistry(auto_describe=False)
         self._models: Container[str] = frozenset()
-        self._series: dict[tuple[str, str, str, int], _Series] = {}
-        self._doors: dict[tuple[bool, str], Callable[[], None]] = {}
-        self._families = _Families(registry)
+        self._counts = _Counts()
         self._gauges = _Gauges()
-        registry.register(self._gauges)
+        self._registry.register(self._counts)
+        self._registry.register(self._gauges)
 
     def feed(self, feeds: Feeds) -> None:
         """Say where the gauges are read."""
@@ -84,22 +80,17 @@ class Metrics:
         model = record.model or ""
         if model and model not in self._models:
             model = OTHER
-        key = (record.operation, model, record.provider or "", record.status)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = _Series(self._families, *key)
-        series.observe(record)
+        self._counts.series(
+            record.operation, model, record.provider or "", record.status
+        ).observe(record)
         if record.code == "upstream_stream_broken":
-            self._families.broken.inc()
+            self._counts.broken += 1
 
     def fast_path(self, taken: bool, reason: str) -> None:
         """Count which door took a request. `reason` is one of a fixed few."""
-        count = self._doors.get((taken, reason))
-        if count is None:
-            labels = ("true" if taken else "false", reason)
-            count = self._families.fast_path.labels(*labels).inc
-            self._doors[taken, reason] = count
-        count()
+        doors = self._counts.doors
+        key = (taken, reason)
+        doors[key] = doors.get(key, 0) + 1
 
     def exposition(self, accept: str | None = None) -> tuple[bytes, str]:
         """Answer all metrics and their content type: OpenMetrics when asked for."""
@@ -110,82 +101,141 @@ class Metrics:
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
-class _Families:
-    """Every metric by name. docs list the same."""
+class _Spread:
+    """A histogram's counts; the last is for what is beyond the last bound."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "local_ai_requests_total",
-            "Finished requests by the status the caller got (499: it went away).",
-            ("endpoint", "model", "provider", "status"),
-            registry=registry,
-        )
-        self.duration = Histogram(
-            "local_ai_request_duration_seconds",
-            "From a request's arrival to the end of its reply.",
-            ("endpoint", "provider"),
-            buckets=_DURATION_S,
-            registry=registry,
-        )
-        self.first_token = Histogram(
-            "local_ai_first_token_seconds",
-            "From a request's arrival to the first byte of a streamed reply.",
-            ("endpoint", "provider"),
-            buckets=_FIRST_TOKEN_S,
-            registry=registry,
-        )
-        self.tokens = Counter(
-            "local_ai_tokens_total",
-            "Tokens that upstreams reported; cached and reasoning ones are part of "
-            "prompt and completion.",
-            ("kind", "model", "provider"),
-            registry=registry,
-        )
-        self.broken = Counter(
-            "local_ai_broken_streams_total",
-            "Streams that an upstream did not finish.",
-            registry=registry,
-        )
-        self.fast_path = Counter(
-            "local_ai_fast_path_total",
-            "Requests by the door that took them, and why.",
-            ("taken", "reason"),
-            registry=registry,
-        )
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts by upper bound, as Prometheus has them."""
+        rows: list[tuple[str, float]] = []
+        sum_ = 0
+        for bound, count in zip((*self.bounds, "+Inf"), self.counts, strict=True):
+            sum_ += count
+            rows.append((str(bound), sum_))
+        return rows
 
 
 class _Series:
-    """The metrics of one combination of labels, looked up once."""
+    """The counts of one combination of labels; spreads and tokens are shared."""
 
-    __slots__ = ("_count", "_duration", "_first_token", "_tokens")
+    __slots__ = ("count", "duration", "first_token", "tokens")
 
     def __init__(
-        self, of: _Families, endpoint: str, model: str, provider: str, status: int
+        self, duration: _Spread, first_token: _Spread, tokens: dict[str, int]
     ) -> None:
-        labels = (endpoint, model, provider, str(status))
-        self._count = of.requests.labels(*labels).inc
-        self._duration = of.duration.labels(endpoint, provider).observe
-        self._first_token = of.first_token.labels(endpoint, provider).observe
-        self._tokens = {
-            kind: of.tokens.labels(kind, model, provider).inc
-            for kind in ("prompt", "completion", "cached", "reasoning")
-        }
+        self.count = 0
+        self.duration = duration
+        self.first_token = first_token
+        self.tokens = tokens
 
     def observe(self, record: Record) -> None:
-        self._count()
+        self.count += 1
         started_at = record.started_at
         if record.ended_at is not None:
-            self._duration(record.ended_at - started_at)
+            self.duration.observe(record.ended_at - started_at)
         if record.stream and record.first_byte_at is not None:
-            self._first_token(record.first_byte_at - started_at)
-        if record.prompt_tokens:
-            self._tokens["prompt"](record.prompt_tokens)
-        if record.completion_tokens:
-            self._tokens["completion"](record.completion_tokens)
-        if record.cached_tokens:
-            self._tokens["cached"](record.cached_tokens)
-        if record.reasoning_tokens:
-            self._tokens["reasoning"](record.reasoning_tokens)
+            self.first_token.observe(record.first_byte_at - started_at)
+        if record.usage_source != "none" or record.prompt_tokens:
+            tokens = self.tokens
+            tokens["prompt"] += record.prompt_tokens or 0
+            tokens["completion"] += record.completion_tokens or 0
+            tokens["cached"] += record.cached_tokens or 0
+            tokens["reasoning"] += record.reasoning_tokens or 0
+
+
+class _Counts(Collector):
+    """Everything counted by request. docs list the same names."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, str, int], _Series] = {}
+        self._durations: dict[tuple[str, str], _Spread] = {}
+        self._first_tokens: dict[tuple[str, str], _Spread] = {}
+        self._tokens: dict[tuple[str, str], dict[str, int]] = {}
+        self.doors: dict[tuple[bool, str], int] = {}
+        self.broken = 0
+
+    def series(self, endpoint: str, model: str, provider: str, status: int) -> _Series:
+        key = (endpoint, model, provider, status)
+        series = self._series.get(key)
+        if series is None:
+            at = (endpoint, provider)
+            series = self._series[key] = _Series(
+                self._durations.setdefault(at, _Spread(_DURATION_S)),
+                self._first_tokens.setdefault(at, _Spread(_FIRST_TOKEN_S)),
+                self._tokens.setdefault((model, provider), dict.fromkeys(_KINDS, 0)),
+            )
+        return series
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._requests()
+        yield _histogram(
+            "local_ai_request_duration_seconds",
+            "From a request's arrival to the end of its reply.",
+            self._durations,
+        )
+        yield _histogram(
+            "local_ai_first_token_seconds",
+            "From a request's arrival to the first byte of a streamed reply.",
+            self._first_tokens,
+        )
+        yield self._token_counts()
+        yield CounterMetricFamily(
+            "local_ai_broken_streams_total",
+            "Streams that an upstream did not finish.",
+            value=self.broken,
+        )
+        yield self._door_counts()
+
+    def _requests(self) -> Metric:
+        family = CounterMetricFamily(
+            "local_ai_requests_total",
+            "Finished requests by the status the caller got (499: it went away).",
+            labels=("endpoint", "model", "provider", "status"),
+        )
+        for (endpoint, model, provider, status), series in self._series.items():
+            family.add_metric((endpoint, model, provider, str(status)), series.count)
+        return family
+
+    def _token_counts(self) -> Metric:
+        family = CounterMetricFamily(
+            "local_ai_tokens_total",
+            "Tokens that upstreams reported; cached and reasoning ones are part of "
+            "prompt and completion.",
+            labels=("kind", "model", "provider"),
+        )
+        for (model, provider), tokens in self._tokens.items():
+            for kind, count in tokens.items():
+                family.add_metric((kind, model, provider), count)
+        return family
+
+    def _door_counts(self) -> Metric:
+        family = CounterMetricFamily(
+            "local_ai_fast_path_total",
+            "Requests by the door that took them, and why.",
+            labels=("taken", "reason"),
+        )
+        for (taken, reason), count in self.doors.items():
+            family.add_metric(("true" if taken else "false", reason), count)
+        return family
+
+
+def _histogram(
+    name: str, meaning: str, spreads: dict[tuple[str, str], _Spread]
+) -> Metric:
+    family = HistogramMetricFamily(name, meaning, labels=("endpoint", "provider"))
+    for labels, spread in spreads.items():
+        family.add_metric(labels, spread.buckets(), spread.total)
+    return family
 
 
 class _Gauges(Collector):

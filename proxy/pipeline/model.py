@@ -128,7 +128,7 @@ class JsonRequest:
             candidate.upstream_model,
             self.model,
             self.stream,
-            names | changes.keys() if changes else names,
+            names.union(changes) if changes else names,
             call.query,
         )
         shape: _Shape | None = call.headers.memo.get(key)

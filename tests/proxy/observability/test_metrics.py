@@ -99,7 +99,7 @@ def test_made_up_models_share_one_label() -> None:
     assert labels == {
         (("endpoint", "chat"), ("model", "other"), ("provider", ""), ("status", "404"))
     }
-    assert len(made._series) == 1
+    assert len(made._counts._series) == 1
 
 
 def test_a_request_of_no_model_has_an_empty_label() -> None:
