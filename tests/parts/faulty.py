@@ -20,7 +20,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from tests.parts.http_text import Message, requests, whole
 from tests.parts.ports import HOST
@@ -113,7 +113,8 @@ class Peer(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are no subclass, though they are alike.
+        transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=WRITE_LIMIT_BYTES)
         self._transport = transport
         self._faulty.joined(self)

@@ -1,0 +1,183 @@
+"""The whole gateway inside the test's own loop, on a real socket, and one upstream.
+
+    async def test_…(site: Site) -> None:
+        site.upstream.script = answers(whole(b"{}"))
+        reply = await site.ask(post("/v1/chat/completions", body))
+
+`site` is a gateway with the provider `box` (kind vllm, an upstream of raw TCP) that
+serves the model `tiny`; `open_site` makes one with other settings. Records are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from proxy.app import doors, drain
+from proxy.config import Loaded, Options, load
+from proxy.core import clock
+from proxy.core.types import Record
+from proxy.observability.logs import RequestLog
+from proxy.pipeline.spine import Desk
+from proxy.runtime import Runtime
+from proxy.server.ordinary import OrdinaryDoor
+from tests.parts.caller import Caller
+from tests.parts.faulty import Faulty, Peer, Script
+from tests.parts.http_text import Message, whole
+from tests.parts.ports import HOST
+from tests.parts.until import until
+
+CHAT = "/v1/chat/completions"
+MESSAGES = "/v1/messages"
+RESPONSES = "/v1/responses"
+COMPLETION = b'{"object":"chat.completion","choices":[{"index":0}]}'
+
+
+def answers(*replies: bytes) -> Script:
+    """A script that sends these bytes, the first for the first request, and so on;
+    the last again and again."""
+    waiting = list(replies)
+
+    async def answer(peer: Peer, request: Message) -> None:
+        await peer.send(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+
+    return answer
+
+
+def settings(endpoint: str, **sections: Any) -> dict[str, Any]:
+    """A configuration with the provider `box`; `provider` adds to it."""
+    box = {"id": "box", "kind": "vllm", "endpoint": endpoint}
+    return {
+        "discovery": {"enabled": False},
+        "providers": [box | sections.pop("provider", {}), *sections.pop("others", ())],
+        "models": sections.pop("models", [{"id": "tiny", "providerId": "box"}]),
+        **sections,
+    }
+
+
+def read_settings(content: dict[str, Any]) -> Loaded:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        file.write_text(json.dumps(content))
+        return load(Options(config=str(file)), {}, places=())
+
+
+class KeptLog(RequestLog):
+    """A request log that also keeps each record."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__("text", descriptor)
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+        super().write(record)
+
+
+@dataclass
+class Site:
+    """A gateway and its upstream. `log` is the file of request lines."""
+
+    url: str
+    runtime: Runtime
+    door: OrdinaryDoor
+    runner: web.ServerRunner
+    upstream: Faulty
+    records: list[Record]
+    log: Path
+    _callers: list[Caller] = field(default_factory=list)
+    _ahead_s: float = 0.0
+
+    async def ask(self, request: bytes) -> Message:
+        """Send one request on a connection of its own and read the reply."""
+        caller = await self.caller()
+        caller.send(request)
+        return await caller.reply()
+
+    async def caller(self) -> Caller:
+        caller = await Caller.at(self.url)
+        self._callers.append(caller)
+        return caller
+
+    async def record(self) -> Record:
+        """Wait for a request to be recorded; answers the newest record."""
+        await until(lambda: self.records, "a record")
+        return self.records[-1]
+
+    async def busy_peer(self) -> Peer:
+        """Wait until the upstream has a request in hand; answers its connection."""
+        await until(lambda: self.upstream.busy_peers, "a request at the upstream")
+        return self.upstream.busy_peers[0]
+
+    def later(self, seconds: float) -> None:
+        """Let every deadline believe that so much more time has passed."""
+        self._ahead_s += seconds
+        ticker = self.runtime.ticker
+        for member in tuple(ticker._members):
+            member.tick(clock.monotonic() + self._ahead_s)
+
+    async def drain(self) -> None:
+        """Do what SIGTERM does."""
+        await drain(self.runtime, self.door, self.runner)
+
+    def leave(self) -> None:
+        for caller in self._callers:
+            caller.leave()
+
+
+OpenSite = Callable[..., Awaitable[Site]]
+
+
+@asynccontextmanager
+async def run_site(
+    script: Script | None = None, *, fast: bool = False, **sections: Any
+) -> AsyncIterator[Site]:
+    """Serve while the block runs. `sections` are those of the configuration."""
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(
+            Faulty(script or answers(whole(COMPLETION)))
+        )
+        server = {"fastPath": fast, **sections.pop("server", {})}
+        loaded = read_settings(settings(upstream.url, server=server, **sections))
+        runtime = await stack.enter_async_context(Runtime(loaded))
+        lines = stack.enter_context(tempfile.NamedTemporaryFile())
+        kept = KeptLog(lines.fileno())
+        runtime.pipeline._desk = Desk(kept, runtime.metrics)
+        door, runner = doors(runtime)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        listener = web.TCPSite(runner, HOST, 0)
+        await listener.start()
+        port = runner.addresses[0][1]
+        site = Site(
+            f"http://{HOST}:{port}", runtime, door, runner, upstream, kept.records,
+            Path(lines.name),
+        )  # fmt: skip
+        stack.callback(site.leave)
+        yield site
+
+
+@pytest.fixture(params=["fast door", "ordinary door"])
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """A gateway with default settings, behind either door."""
+    async with run_site(fast=request.param == "fast door") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def open_site() -> AsyncIterator[OpenSite]:
+    """Open gateways that are closed when the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def open_(script: Script | None = None, **options: Any) -> Site:
+            return await stack.enter_async_context(run_site(script, **options))
+
+        yield open_
