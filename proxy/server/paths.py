@@ -16,7 +16,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`raw` is the path as sent, `path` decoded once, `query` as sent without `?`."""
+    """`raw` is the path as sent, `path` decoded once, `query` as sent without `?`.
+
+    What is as sent is latin-1 text: one character for each byte.
+    """
 
     raw: str
     path: str
@@ -35,7 +38,12 @@ class Target:
 
 
 def read_target(target: str) -> Target:
-    """Read an origin-form or absolute-form target. Raises `invalid_path`."""
+    """Read an origin-form or absolute-form target, as aiohttp decoded it.
+
+    Raises `invalid_path`.
+    """
+    if not target.isascii():
+        target = target.encode("utf-8", "surrogateescape").decode("latin-1")
     if not target.startswith("/"):
         target = _without_authority(target)
     raw, _, query = target.partition("?")
@@ -53,7 +61,7 @@ def _decode(raw: str) -> str:
             "it holds an encoded slash, or a percent sign that encodes nothing"
         )
     try:
-        path = unquote_to_bytes(raw.encode("utf-8", "surrogateescape")).decode("utf-8")
+        path = unquote_to_bytes(raw.encode("latin-1")).decode("utf-8")
     except UnicodeDecodeError:
         raise _invalid("it is not UTF-8") from None
     if "\\" in path or _CONTROL.search(path):

@@ -49,24 +49,28 @@ class Router(Generic[R]):
 
     def match(self, method: str, path: str) -> Match[R]:
         """Raises CallerFault `not_found` or `method_not_allowed`."""
-        methods = self._exact.get(path)
-        if methods is not None:
-            return Match(_choose(methods, method), {})
+        rows, params = self._at(path)
+        if not rows:
+            raise CallerFault("not_found", "There is no such route.")
+        return Match(_choose(rows, method), params)
+
+    def rows(self, path: str) -> Mapping[str, R]:
+        """Answer what a path leads to, by method; nothing where it leads nowhere."""
+        return self._at(path)[0]
+
+    def allowed(self, path: str) -> tuple[str, ...]:
+        """The methods that a path takes."""
+        return _allowed(self.rows(path))
+
+    def _at(self, path: str) -> tuple[Mapping[str, R], Mapping[str, str]]:
+        rows = self._exact.get(path)
+        if rows is not None:
+            return rows, {}
         for pattern, rows in self._patterns:
             found = pattern.fullmatch(path)
             if found is not None and not f"{path}/".startswith(self._reserved):
-                return Match(_choose(rows, method), found.groupdict())
-        raise CallerFault("not_found", "There is no such route.")
-
-    def allowed(self, path: str) -> tuple[str, ...]:
-        """The methods of the row that a path matches."""
-        methods = self._exact.get(path)
-        if methods is None:
-            for pattern, rows in self._patterns:
-                if pattern.fullmatch(path):
-                    methods = rows
-                    break
-        return _allowed(methods or {})
+                return rows, found.groupdict()
+        return {}, {}
 
 
 def _choose(methods: Mapping[str, R], method: str) -> R:

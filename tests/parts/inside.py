@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,20 @@ def read_settings(content: dict[str, Any]) -> Loaded:
 class KeptLog(RequestLog):
     """A request log that also keeps each record."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, file: Path, descriptor: int) -> None:
         super().__init__("text", descriptor)
+        self.file = file
         self.records: list[Record] = []
 
     def write(self, record: Record) -> None:
         self.records.append(record)
         super().write(record)
+
+
+@contextmanager
+def kept_log() -> Iterator[KeptLog]:
+    with tempfile.NamedTemporaryFile() as lines:
+        yield KeptLog(Path(lines.name), lines.fileno())
 
 
 @dataclass
@@ -148,8 +155,7 @@ async def run_site(
         server = {"fastPath": fast, **sections.pop("server", {})}
         loaded = read_settings(settings(upstream.url, server=server, **sections))
         runtime = await stack.enter_async_context(Runtime(loaded))
-        lines = stack.enter_context(tempfile.NamedTemporaryFile())
-        kept = KeptLog(lines.fileno())
+        kept = stack.enter_context(kept_log())
         runtime.pipeline._desk = Desk(kept, runtime.metrics)
         door, runner = doors(runtime)
         await runner.setup()
@@ -159,7 +165,7 @@ async def run_site(
         port = runner.addresses[0][1]
         site = Site(
             f"http://{HOST}:{port}", runtime, door, runner, upstream, kept.records,
-            Path(lines.name),
+            kept.file,
         )  # fmt: skip
         stack.callback(site.leave)
         yield site
