@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
 from proxy.api.context import Context
 from proxy.api.reply import accepts_json, json_reply
+from proxy.auth.access import is_direct
 from proxy.core import clock
 from proxy.core.errors import CallerFault
 from proxy.routing.registry import Provider
-
-# Set by whoever stands between: the caller is then elsewhere, whatever the peer is.
-_FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host")
 
 
 async def health(request: web.BaseRequest, context: Context) -> web.Response:
@@ -63,7 +61,7 @@ async def metrics(request: web.BaseRequest, context: Context) -> web.Response:
 
 
 def _is_local(request: web.BaseRequest) -> bool:
-    if any(name in request.headers for name in _FORWARDED):
+    if not is_direct(name.lower() for name in request.headers):
         return False
     try:
         return ipaddress.ip_address(request.remote or "").is_loopback

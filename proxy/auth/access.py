@@ -19,16 +19,8 @@ from proxy.core.types import Headers, Pair
 
 _LOCAL_SUFFIXES: Final = (".local", ".internal", ".lan", ".localhost")
 _APP_SCHEMES: Final = frozenset({"app", "file", "tauri", "vscode-webview"})
-_FORWARDING: Final = (
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-server",
-    "x-real-ip",
-)
+# Set by whoever stands between: the caller is then elsewhere, whatever the peer is.
+_FORWARDING: Final = ("forwarded", "via", "x-real-ip")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]@/\s]*)(?::([0-9]{1,5}))?")
 _ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
@@ -70,9 +62,11 @@ class Access:
             )
 
     def cors(self, headers: Headers) -> list[Pair]:
-        """Answer the fields a permitted browser page needs to read the reply."""
+        """Answer the fields that a page needs to read the reply, if it may."""
         origin = headers.get("origin")
-        if origin is None:
+        if origin is None or not self._origin_is_known(
+            origin, headers.get("host") or ""
+        ):
             return []
         return [
             ("access-control-allow-origin", origin),
@@ -95,7 +89,7 @@ class Access:
 
     def is_owner(self, headers: Headers, peer: str) -> bool:
         """Tell whether the request comes from this machine, through nobody."""
-        if not _is_loopback(peer) or any(name in headers for name in _FORWARDING):
+        if not _is_loopback(peer) or not is_direct(name for name, _ in headers):
             return False
         return _is_loopback_name(host_name(headers.get("host") or ""))
 
@@ -123,6 +117,13 @@ class Access:
         return _is_loopback_name(host_name(parts.netloc))
 
 
+def is_direct(names: Iterable[str]) -> bool:
+    """Tell whether no header of these (lower-case) names says that somebody forwarded."""
+    return not any(
+        name in _FORWARDING or name.startswith("x-forwarded-") for name in names
+    )
+
+
 def host_name(host: str) -> str | None:
     """The name in a Host value, lower-case, without port; None if it is malformed."""
     match = _HOST.fullmatch(host)
@@ -135,7 +136,7 @@ def _is_loopback(peer: str) -> bool:
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:
-        return peer in ("", "unix")
+        return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
 

@@ -18,6 +18,7 @@ from proxy.core.errors import GatewayError
 from proxy.observability.metrics import Metrics
 from proxy.routing.catalog import Catalog
 from proxy.routing.registry import Provider, Registry
+from proxy.server.ordinary import PARAMS
 from tests.fakes.kinds import KINDS
 
 Handler = Callable[[web.BaseRequest, Context], Awaitable[web.Response]]
@@ -56,7 +57,7 @@ async def serving(
         for pattern, handler in handlers.items():
             found = re.fullmatch(pattern.replace("{id}", "(?P<id>.+)"), request.path)
             if found is not None:
-                request["params"] = found.groupdict()
+                request[PARAMS] = found.groupdict()
                 return await _answered(handler, request, known)
         return web.Response(status=599)
 

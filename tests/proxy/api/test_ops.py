@@ -123,7 +123,9 @@ async def test_metrics_as_openmetrics_when_asked() -> None:
     assert text.endswith("# EOF\n")
 
 
-@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "via"])
+@pytest.mark.parametrize(
+    "name", ["forwarded", "x-forwarded-for", "X-Forwarded-Proto", "via"]
+)
 async def test_metrics_are_not_for_those_behind_a_local_proxy(name: str) -> None:
     status, _, text = await get(context(), "/metrics", **{name: "203.0.113.9"})
     assert status == 403
