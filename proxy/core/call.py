@@ -17,12 +17,13 @@ from proxy.core.types import Headers, Pair
 class Body(Protocol):
     """The caller's request body, as it came (nothing inflated).
 
-    `length` is the declared length in bytes, None when it was sent chunked.
-    Both ways of reading raise CallerFault `request_timeout` when the caller
-    pauses too long.
+    `length` is the declared length in bytes, None when it was sent chunked;
+    `received` counts the bytes that have been read so far. Both ways of reading
+    raise CallerFault `request_timeout` when the caller pauses too long.
     """
 
     length: int | None
+    received: int
 
     async def read(self, limit_bytes: int) -> bytes:
         """Read all of it; raises CallerFault `body_too_large` past the limit."""

@@ -120,7 +120,6 @@ class Pipeline:
             path=call.path,
             peer=call.peer,
             tenant=ANYONE.tenant,
-            bytes_in=call.body.length or 0,
         )
         course = Course(call, reply, record, _dialect(call))
         course.task = asyncio.current_task()
@@ -202,6 +201,7 @@ class Pipeline:
         self._courses.discard(course)
         record, reply = course.record, course.reply
         record.ended_at = clock.monotonic()
+        record.bytes_in += course.call.body.received
         record.bytes_out = reply.bytes_out
         if reply.status == 101:
             record.status = 101  # a tunnel has no better end than its closing

@@ -22,6 +22,7 @@ class StreamedBody:
         on_first_read: Callable[[], None] | None = None,
     ) -> None:
         self.length = length
+        self.received = 0
         self._content = content
         self._idle_s = idle_s
         self._on_first_read = on_first_read
@@ -43,6 +44,7 @@ class StreamedBody:
             self._on_first_read()
             self._on_first_read = None
         while piece := await self._next():
+            self.received += len(piece)
             yield piece
 
     async def _next(self) -> bytes:

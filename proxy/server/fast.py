@@ -31,11 +31,12 @@ _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 class WholeBody:
     """A body that has arrived. Implements core.call.Body."""
 
-    __slots__ = ("_data", "length")
+    __slots__ = ("_data", "length", "received")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.length: int | None = len(data)
+        self.received = len(data)
 
     async def read(self, limit_bytes: int) -> bytes:
         if len(self._data) > limit_bytes:
