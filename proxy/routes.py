@@ -54,6 +54,10 @@ def _get(path: str, handler: Handler, tag: str, access: str = "public") -> Route
     return Route("GET", path, tag, access, handler=handler)
 
 
+def _anthropic_get(path: str, handler: Handler) -> Route:
+    return Route("GET", path, "anthropic", handler=handler, dialect=Dialect.MESSAGES)
+
+
 def _response(method: str, path: str) -> Route:
     return Route(
         method, path, "openai", operation=RESPONSE_OBJECT, dialect=Dialect.RESPONSES
@@ -93,8 +97,8 @@ ROUTES: Final = (
     _model("/v1/messages/count_tokens", "count_tokens", hot=True),
     _model("/anthropic/v1/messages", "messages", hot=True),
     _model("/anthropic/v1/messages/count_tokens", "count_tokens", hot=True),
-    _get("/anthropic/v1/models", models.list_models, "anthropic", "inference"),
-    _get("/anthropic/v1/models/{id:*}", models.get_model, "anthropic", "inference"),
+    _anthropic_get("/anthropic/v1/models", models.list_models),
+    _anthropic_get("/anthropic/v1/models/{id:*}", models.get_model),
     # Direct pass-through
     _passage("/ollama/{rest:*}", 1, kind="ollama"),
     _passage("/lmstudio/{rest:*}", 1, kind="lmstudio"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
@@ -84,7 +84,6 @@ class OrdinaryDoor:
         headers = _headers(request)
         name = client_id(headers)
         id_ = self._ids.next()
-        dialect = Dialect.CHAT
         try:
             target = read_target(request.raw_path)
             if _is_preflight(request, headers):
@@ -93,16 +92,15 @@ class OrdinaryDoor:
                     204, [*_ids(name or id_), *self._access.preflight(headers)]
                 )
             match = self._router.match(request.method, target.path)
-            dialect = match.row.dialect
             if match.row.operation is not None:
                 return await self._relay(request, headers, target, match, id_, name)
             return await self._answer(request, headers, match, name or id_)
         except GatewayError as error:
-            return self._refusal(request, headers, error, dialect, name or id_)
+            return self._refusal(request, headers, error, name or id_)
         except Exception:
             _log.exception("request %s failed", id_)
             fault = GatewayFault("internal_error", "Internal error.")
-            return self._refusal(request, headers, fault, dialect, name or id_)
+            return self._refusal(request, headers, fault, name or id_)
 
     async def _relay(
         self,
@@ -159,21 +157,25 @@ class OrdinaryDoor:
     ) -> web.Response:
         self._access.admit(headers)
         response = await self._plain(match.row.handler, request, match.params)
-        return _dressed(response, [*_ids(shown_id), *self._access.cors(headers)])
+        ids = _ids(shown_id, _spoken((match.row,), headers))
+        return _dressed(response, [*ids, *self._access.cors(headers)])
 
     def _refusal(
         self,
         request: web.BaseRequest,
         headers: Headers,
         error: GatewayError,
-        dialect: Dialect,
         shown_id: str,
     ) -> web.Response:
+        path = (
+            "" if error.code == "invalid_path" else read_target(request.raw_path).path
+        )
+        dialect = _spoken(self._router.rows(path).values(), headers)
         response = refusal(error, dialect, shown_id)
         if error.code == "method_not_allowed":
-            path = read_target(request.raw_path).path
             response.headers["allow"] = ", ".join(self._router.allowed(path))
-        return _dressed(response, _ids(shown_id))
+        ids = _ids(shown_id, dialect)
+        return _dressed(response, [*ids, *self._access.cors(headers)])
 
 
 class Relayed(web.StreamResponse):
@@ -256,8 +258,19 @@ def _is_preflight(request: web.BaseRequest, headers: Headers) -> bool:
     )
 
 
-def _ids(shown_id: str) -> list[Pair]:
-    return [("x-request-id", shown_id)]
+def _spoken(rows: Iterable[Destination], headers: Headers) -> Dialect:
+    """The dialect of a path's rows; on one of several dialects, the caller's own."""
+    for row in rows:
+        if row.dialect is not Dialect.CHAT:
+            return row.dialect
+    return Dialect.MESSAGES if "anthropic-version" in headers else Dialect.CHAT
+
+
+def _ids(shown_id: str, dialect: Dialect = Dialect.CHAT) -> list[Pair]:
+    pairs = [("x-request-id", shown_id)]
+    if dialect is Dialect.MESSAGES:
+        pairs.append(("request-id", shown_id))
+    return pairs
 
 
 def _bare(status: int, pairs: list[Pair]) -> web.Response:
