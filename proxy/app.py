@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import ssl
@@ -62,6 +63,7 @@ async def _serve(loaded: Loaded) -> int:
             return _cannot_listen(config, error)
         stop = _stop_signals()
         await runtime.look_around()
+        _settle_memory()
         print(
             greeting(config, runtime.registry.providers, describe(config)), flush=True
         )
@@ -170,6 +172,17 @@ def _site(runner: web.ServerRunner, config: Config) -> web.TCPSite:
     return web.TCPSite(
         runner, server.host, server.port, ssl_context=context, backlog=4096
     )
+
+
+def _settle_memory() -> None:
+    """Keep the collector away from what lives as long as the process.
+
+    Requests leave no cycles behind, so it has little to find; walking all modules
+    each time it looks showed as 40 ms of delay (bench: p99).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _stop_signals() -> asyncio.Event:

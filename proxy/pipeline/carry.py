@@ -128,6 +128,7 @@ class _Ride:
             self._course.record.code = "client_closed_request"
         finally:
             self._note()
+            del self._transfer  # it holds us: nothing is left for the collector
 
     # -- when the head is there -------------------------------------------------
 

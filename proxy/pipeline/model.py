@@ -98,9 +98,11 @@ class JsonRequest:
             changes["stream_options"] = self._usage_options()
         prepared, fields, lines = self._prepared(candidate, changes, via)
         strip = candidate.model.params.strip if candidate.model else ()
-        body = members.splice(
-            {**changes, **prepared.set_fields}, {*prepared.drop_fields, *strip}
-        )
+        body = members.body
+        if changes or strip or prepared.set_fields or prepared.drop_fields:
+            body = members.splice(
+                {**changes, **prepared.set_fields}, {*prepared.drop_fields, *strip}
+            )
         if strip or prepared.dropped:
             stripped = [name for name in strip if name in members]
             applied += [f"dropped={name}" for name in (*stripped, *prepared.dropped)]
@@ -155,7 +157,7 @@ class JsonRequest:
         self, model: ModelConfig | None
     ) -> tuple[dict[str, bytes], list[str]]:
         """What the operator sets for this model: always, and where it is absent."""
-        if model is None:
+        if model is None or not (model.params.defaults or model.params.set_):
             return {}, []
         absent = {
             name: value

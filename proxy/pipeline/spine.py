@@ -15,7 +15,7 @@ from proxy.config import Config
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
-from proxy.core.types import ANYONE, Record
+from proxy.core.types import ANYONE, Headers, Pair, Record
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Metrics
 from proxy.pipeline import heads, model
@@ -143,13 +143,24 @@ class Pipeline:
             raise GatewayFault(
                 "shutting_down", "The gateway is stopping.", retry_after_s=5.0
             )
-        access.admit(call.headers)
-        course.cors = tuple(access.cors(call.headers))
-        via = call.headers.get("via")
-        if via is not None and self._via_mark in ",".join(call.headers.all("via")):
+        memo = call.headers.memo
+        admitted: tuple[Pair, ...] | None = memo.get(access)
+        if admitted is None:
+            admitted = memo[access] = self._look_at(call.headers)
+        course.cors = admitted
+
+    def _look_at(self, headers: Headers) -> tuple[Pair, ...]:
+        """Admit a head, or raise; answers what a permitted web page needs.
+
+        It depends on the head alone and is remembered with it.
+        """
+        access = self._passages.access
+        access.admit(headers)
+        if self._via_mark in ",".join(headers.all("via")):
             raise CallerFault(
                 "request_loop", "The request has already passed through this gateway."
             )
+        return tuple(access.cors(headers))
 
     async def _route(self, course: Course) -> Order:
         call, record = course.call, course.record

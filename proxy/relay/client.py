@@ -26,7 +26,7 @@ _WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
 _JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outgoing:
     """A request to an upstream. `headers` lack host and body framing.
 

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_decoder",
+        "_deliver",
         "_feeder",
         "_head",
         "_heads",
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._heads = heads
         self._sink: Sink | None = None
+        self._deliver: Callable[[bytes], None] | None = None
         self._tunnel: Tunnel | None = None
         self._feeder: Pausable | None = None
         self._decoder: Decoder | None = None
@@ -94,11 +96,16 @@ class Connection(asyncio.Protocol):
         With `more` the body continues by `send_body` until `sent`.
         """
         self._sink = sink
+        self._deliver = sink.on_data
         self._method = method
         self._sending = more
         self.state = State.HEAD
         assert self.transport is not None
         self.transport.write(data)
+
+    def deliver_to(self, take: Callable[[bytes], None]) -> None:
+        """Hand this reply's further body bytes to `take` instead of the sink."""
+        self._deliver = take
 
     async def send_body(self, data: bytes) -> None:
         """Write more of the body; waits while the upstream takes no more."""
@@ -128,7 +135,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; the sink hears nothing more."""
-        self._sink = None
+        self._sink = self._deliver = None
         self._tunnel = None
         if self.transport is not None:
             self.transport.abort()
@@ -167,9 +174,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # Shaped by speed (bench: CPU per chunk): the body comes first, and a read
         # that is one whole chunk takes the decoder's short way.
+        decoder = self._decoder
         try:
-            if self._decoder is not None:
-                self._body(data)
+            if decoder is not None:
+                payload = decoder.feed(data)
+                if payload and self._deliver is not None:
+                    self._deliver(payload)
+                if decoder.done and self._sink is not None:
+                    self._finish()
             elif self.state is State.HEAD:
                 self._read_head(data)
             elif self.state is State.TUNNEL and self._tunnel is not None:
@@ -201,6 +213,7 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         self._on_lost(self)
         sink, self._sink = self._sink, None
+        self._deliver = None
         if self._tunnel is not None:
             tunnel, self._tunnel = self._tunnel, None
             tunnel.closed()
@@ -256,24 +269,14 @@ class Connection(asyncio.Protocol):
             decoder.rest = rest
             self._finish()
         elif rest:
-            self._body(rest)
-
-    def _body(self, data: bytes) -> None:
-        decoder, sink = self._decoder, self._sink
-        if decoder is None or sink is None:
-            return
-        payload = decoder.feed(data)
-        if payload:
-            sink.on_data(payload)
-        if decoder.done and self._sink is not None:
-            self._finish()
+            self.data_received(rest)
 
     def _finish(self) -> None:
         """The reply is complete: free the connection, then tell the sink."""
         sink, self._sink = self._sink, None
         decoder, head = self._decoder, self._head
         assert sink is not None and decoder is not None and head is not None
-        self._decoder = self._head = None
+        self._decoder = self._head = self._deliver = None
         self.resume()
         reusable = head.keep_alive and not decoder.rest and not self._sending
         if reusable and self._is_clean():

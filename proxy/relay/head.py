@@ -33,7 +33,7 @@ _BODILESS: Final = frozenset({204, 205, 304})
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReplyHead:
     """A reply's head, read. Field names are lower-case, values latin-1 text.
 

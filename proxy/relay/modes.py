@@ -20,9 +20,13 @@ REFUSAL_LIMIT: Final = 1 << 20
 
 
 class Mode(Protocol):
-    """`body` is the gathered body; None once bytes have gone to the caller."""
+    """`body` is the gathered body; None once bytes have gone to the caller.
+
+    `received` counts the body's bytes so far, whatever became of them.
+    """
 
     body: bytes | None
+    received: int
 
     def data(self, data: bytes) -> None: ...
 
@@ -45,8 +49,10 @@ class Gathered:
         self._pieces: list[bytes] = []
         self._size = 0
         self.body: bytes | None = b""
+        self.received = 0
 
     def data(self, data: bytes) -> None:
+        self.received += len(data)
         if self._onward is not None:
             self._onward.data(data)
             return
@@ -59,7 +65,8 @@ class Gathered:
         if self._onward is not None:
             self._onward.end(trailers)
         else:
-            self.body = b"".join(self._pieces)
+            pieces = self._pieces
+            self.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def ends_well_if_lost(self) -> bool:
         return False
@@ -80,9 +87,11 @@ class Plain:
 
     def __init__(self, reply: Reply) -> None:
         self.body: bytes | None = None
+        self.received = 0
         self._reply = reply
 
     def data(self, data: bytes) -> None:
+        self.received += len(data)
         self._reply.write(data)
 
     def end(self, trailers: tuple[Pair, ...]) -> None:
@@ -100,6 +109,7 @@ class Events:
 
     def __init__(self, reply: Reply, hold: Hold, watch: Watch) -> None:
         self.body: bytes | None = None
+        self.received = 0
         self._write = reply.write
         self._end = reply.end
         self._feed = hold.feed
@@ -107,6 +117,7 @@ class Events:
         self._watch = watch
 
     def data(self, data: bytes) -> None:
+        self.received += len(data)
         try:
             events = self._feed(data)
         except EventTooLarge as error:

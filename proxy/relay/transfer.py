@@ -41,7 +41,7 @@ class Limits:
     whole_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Moved:
     """A reply that came whole. `body` is None where it has gone to the caller."""
 
@@ -76,7 +76,6 @@ class Transfer:
         self._progress: tuple[int, int] = (0, 0)
         self._progress_at = 0.0
         self._pumping = False
-        self._bytes = 0
         self.head: ReplyHead | None = None
         self.sent_at: float | None = None
         self.head_at: float | None = None
@@ -84,7 +83,7 @@ class Transfer:
 
     @property
     def body_began(self) -> bool:
-        return self._bytes > 0
+        return self.first_byte_at is not None
 
     async def run(self, client: Client, origin: Origin, out: Outgoing) -> Moved:
         """Send the request, relay the reply; returns when it has ended well.
@@ -98,8 +97,10 @@ class Transfer:
             if not isinstance(out.body, bytes):
                 raise
             await self._once(client, origin, out, fresh=True)
-        assert self.head is not None and self._mode is not None
-        return Moved(self.head, self._mode.body, self._trailers)
+        finally:
+            mode, self._mode = self._mode, None  # who made it holds us: no cycle stays
+        assert self.head is not None and mode is not None
+        return Moved(self.head, mode.body, self._trailers)
 
     async def _once(
         self, client: Client, origin: Origin, out: Outgoing, *, fresh: bool
@@ -152,10 +153,10 @@ class Transfer:
         self._reply.feed_from(self)
 
     def on_data(self, data: bytes) -> None:
-        if not self._bytes:
-            self.first_byte_at = self._now()
-        self._bytes += len(data)
-        assert self._mode is not None
+        """Take the first bytes; all further ones go straight to the mode."""
+        assert self._mode is not None and self._connection is not None
+        self.first_byte_at = self._now()
+        self._connection.deliver_to(self._mode.data)
         self._mode.data(data)
 
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
@@ -198,7 +199,8 @@ class Transfer:
         limits = self._limits
         assert self.sent_at is not None
         unsent = connection.unsent_bytes()
-        progress = (self._bytes, unsent)
+        received = self._mode.received if self._mode is not None else 0
+        progress = (received, unsent)
         if progress != self._progress or (unsent == 0 and self._pumping):
             self._progress, self._progress_at = progress, now
         waited = now - self._progress_at
@@ -208,7 +210,7 @@ class Transfer:
         elif self._reply.paused:
             if waited > limits.idle_s:
                 return CallerStalled()
-        elif not self._bytes:
+        elif not received:
             if waited > limits.first_byte_s:
                 return TimedOut("it did not begin to answer in time", Phase.FIRST_BYTE)
         elif waited > limits.idle_s:
