@@ -18,12 +18,14 @@ class Body(Protocol):
     """The caller's request body, as it came (nothing inflated).
 
     `length` is the declared length in bytes, None when it was sent chunked;
-    `received` counts the bytes that have been read so far. Both ways of reading
-    raise CallerFault `request_timeout` when the caller pauses too long.
+    `received` counts the bytes that have been read so far; `whole` is all of it
+    where it is here already. Both ways of reading raise CallerFault
+    `request_timeout` when the caller pauses too long.
     """
 
     length: int | None
     received: int
+    whole: bytes | None
 
     async def read(self, limit_bytes: int) -> bytes:
         """Read all of it; raises CallerFault `body_too_large` past the limit."""

@@ -50,16 +50,18 @@ async def read(call: Call, operation: Operation, limit_bytes: int) -> ModelReque
     Raises CallerFault: invalid_json, missing_field, invalid_field, body_too_large,
     unsupported_media_type, request_timeout.
     """
-    kind = (call.headers.get("content-type") or "").lower()
     if operation.body is BodyKind.FORM:
         return await _read_form(call, operation, limit_bytes)
-    if kind.startswith("multipart/"):
-        raise CallerFault(
-            "unsupported_media_type",
-            "This route takes application/json.",
-            param="content-type",
-        )
+    _check_media_type(call)
     body = await call.body.read(limit_bytes)
+    return read_json(call, operation, body, limit_bytes)
+
+
+def read_json(
+    call: Call, operation: Operation, body: bytes, limit_bytes: int
+) -> JsonRequest:
+    """As `read`, of a body that is here."""
+    _check_media_type(call)
     coding = call.headers.get("content-encoding")
     if coding is not None:
         body = inflate(body, coding, limit_bytes)
@@ -278,6 +280,17 @@ def _json_headers(call: Call) -> list[tuple[str, str]]:
         return kept
     kept = [p for p in kept if p[0] != "content-type"]
     return [*kept, ("content-type", "application/json")]
+
+
+def _check_media_type(call: Call) -> None:
+    """Refuse a form before it is read; any other type may be JSON (curl -d)."""
+    kind = call.headers.get("content-type")
+    if kind is not None and kind.lower().startswith("multipart/"):
+        raise CallerFault(
+            "unsupported_media_type",
+            "This route takes application/json.",
+            param="content-type",
+        )
 
 
 def _check_size(size: int, limit_bytes: int) -> None:

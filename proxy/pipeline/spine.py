@@ -128,9 +128,24 @@ class Pipeline:
 
     async def _serve(self, course: Course) -> None:
         self._admit(course)
-        if course.call.operation in OPERATIONS:
-            await self._carrier.carry(course, await self._route(course))
+        call = course.call
+        operation = OPERATIONS.get(call.operation)
+        if operation is None:
+            await self._pass_through(course)
             return
+        limit, body = self._config.server.max_body_bytes, call.body.whole
+        # A body that is here needs no waiting (bench: CPU per request).
+        request: model.ModelRequest = (
+            await model.read(call, operation, limit)
+            if body is None
+            else model.read_json(call, operation, body, limit)
+        )
+        order = self._choose(course, request)
+        if order is None:
+            order = await self._look_again_for(course, request)
+        await self._carrier.carry(course, order)
+
+    async def _pass_through(self, course: Course) -> None:
         order = self._passages.order(course.call, course.record, self._via)
         if is_upgrade(course.call):
             await self._tunnels.run(course, order)
@@ -162,17 +177,13 @@ class Pipeline:
             )
         return tuple(access.cors(headers))
 
-    async def _route(self, course: Course) -> Order:
-        call, record = course.call, course.record
-        operation = OPERATIONS[call.operation]
-        request = await model.read(call, operation, self._config.server.max_body_bytes)
+    def _choose(self, course: Course, request: model.ModelRequest) -> Order | None:
+        """Answer who serves, and how; None when nobody is known who could."""
+        operation, record = OPERATIONS[course.call.operation], course.record
         record.model, record.stream = request.model, request.stream
-        resolution = self._catalog().resolve(request.model, operation)
-        if not resolution.candidates:
-            # Perhaps its server has just been started.
-            await self._look_again()
-            resolution = self._catalog().resolve(request.model, operation)
-        candidates = select.candidates(resolution)
+        candidates = self._catalog().resolve(request.model, operation).candidates
+        if not candidates:
+            return None
         if request.previous_response_id is not None:
             owner = self._carrier.owners.provider_id(
                 request.previous_response_id, record.tenant, "previous_response_id"
@@ -185,6 +196,17 @@ class Pipeline:
                     param="previous_response_id",
                 )
         return request.order_for(candidates[0], self._via)
+
+    async def _look_again_for(
+        self, course: Course, request: model.ModelRequest
+    ) -> Order:
+        """Its server may just have been started. Raises why nobody can serve."""
+        await self._look_again()
+        operation = OPERATIONS[course.call.operation]
+        select.candidates(self._catalog().resolve(request.model, operation))
+        order = self._choose(course, request)
+        assert order is not None
+        return order
 
     # -- endings ------------------------------------------------------------------
 

@@ -77,16 +77,15 @@ class Client:
         pool = self._pools.get(origin)
         return (len(pool.busy), pool.idle) if pool else (0, 0)
 
-    async def connect(
-        self, origin: Origin, timeout_s: float, *, fresh: bool = False
-    ) -> Connection:
-        """Answer a connection ready for a request. Raises ConnectFailed, TimedOut."""
-        pool = self.pool(origin)
-        if not fresh and (kept := pool.take()) is not None:
-            return kept
+    def take(self, origin: Origin) -> Connection | None:
+        """Answer a kept connection that is ready for a request, if there is one."""
+        return self.pool(origin).take()
+
+    async def connect(self, origin: Origin, timeout_s: float) -> Connection:
+        """Answer a fresh connection. Raises ConnectFailed, TimedOut."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await pool.open()
+                return await self.pool(origin).open()
         except TimeoutError as error:
             raise TimedOut(
                 "it did not accept a connection in time", Phase.CONNECT
@@ -194,7 +193,7 @@ class BoundFetch:
         started = clock.monotonic()
         # Probes use their own connection: one that hangs must not sit in the pool,
         # and a probe should see whether a new caller would get through.
-        connection = await self._client.connect(origin, 3600, fresh=True)
+        connection = await self._client.connect(origin, 3600)
         collector = _Collector(connection, limit_bytes)
         try:
             self._client.send(connection, origin, out, collector)

@@ -91,21 +91,26 @@ class Transfer:
         Raises UpstreamFailed in any of its forms, CallerStalled, and what reading
         the caller's body raises. Cancelled or failed, the connection is closed.
         """
+        connection = client.take(origin)
         try:
-            await self._once(client, origin, out, fresh=False)
-        except StaleConnection:
-            if not isinstance(out.body, bytes):
-                raise
-            await self._once(client, origin, out, fresh=True)
+            if connection is not None:
+                try:
+                    await self._exchange(client, connection, origin, out)
+                except StaleConnection:
+                    if not isinstance(out.body, bytes):
+                        raise
+                    connection = None
+            if connection is None:
+                connection = await client.connect(origin, self._limits.connect_s)
+                await self._exchange(client, connection, origin, out)
         finally:
             mode, self._mode = self._mode, None  # who made it holds us: no cycle stays
         assert self.head is not None and mode is not None
         return Moved(self.head, mode.body, self._trailers)
 
-    async def _once(
-        self, client: Client, origin: Origin, out: Outgoing, *, fresh: bool
+    async def _exchange(
+        self, client: Client, connection: Connection, origin: Origin, out: Outgoing
     ) -> None:
-        connection = await client.connect(origin, self._limits.connect_s, fresh=fresh)
         self._connection = connection
         self._ended = asyncio.get_running_loop().create_future()
         self.sent_at = self._progress_at = self._now()

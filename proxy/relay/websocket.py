@@ -103,7 +103,7 @@ class WebSocketTransfer:
 
         A refusal is relayed as it is. Raises UpstreamFailed before that.
         """
-        connection = await client.connect(origin, connect_s, fresh=True)
+        connection = await client.connect(origin, connect_s)
         self._connection = connection
         self._first_byte_s = first_byte_s
         self._began_at = self._seen_at = clock.monotonic()

@@ -23,6 +23,7 @@ class StreamedBody:
     ) -> None:
         self.length = length
         self.received = 0
+        self.whole: bytes | None = None
         self._content = content
         self._idle_s = idle_s
         self._on_first_read = on_first_read

@@ -31,22 +31,22 @@ _NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
 class WholeBody:
     """A body that has arrived. Implements core.call.Body."""
 
-    __slots__ = ("_data", "length", "received")
+    __slots__ = ("length", "received", "whole")
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.length: int | None = len(data)
+        self.whole: bytes | None = data
         self.received = len(data)
+        self.length: int | None = self.received
 
     async def read(self, limit_bytes: int) -> bytes:
-        if len(self._data) > limit_bytes:
+        if self.received > limit_bytes:
             raise CallerFault(
                 "body_too_large", f"The body is larger than {limit_bytes} bytes."
             )
-        return self._data
+        return self.whole or b""
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        yield self._data
+        yield self.whole or b""
 
 
 @dataclass(frozen=True, slots=True)
