@@ -21,15 +21,15 @@ HEAD_LIMIT: Final = 64 << 10
 _STATUS_LINE: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\r\n\0]*))?\r\n"
 )
-_FIELD: Final = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*\r\n"
-)
+# White space around a value is stripped afterwards: to match it takes a time that
+# grows with the cube of its length.
+_FIELD: Final = re.compile(rb"(?m)^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n\0]*)\r\n")
 _UNSAFE: Final = re.compile(r"[\r\n\0]")
 _ONE_LENGTH: Final = re.compile(
     rb"\r\ncontent-length: ([0-9]{1,15})\r\n", re.IGNORECASE
 )
 _REMEMBERED: Final = 128
-_BODILESS: Final = frozenset({204, 205, 304})
+_BODILESS: Final = frozenset({204, 304})  # RFC 9112 §6.3; 205 is framed as it says
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -117,13 +117,9 @@ def read_reply(raw: bytes, method: str) -> ReplyHead:
     start = _STATUS_LINE.match(raw)
     if start is None:
         raise _broken("its status line is not HTTP/1.1")
-    fields = _FIELD.findall(raw, start.end())
-    if raw.count(b"\n") != len(fields) + 2 or raw.count(b"\r") != len(fields) + 2:
+    pairs = _read_fields(raw, start.end())
+    if raw.count(b"\n") != len(pairs) + 2 or raw.count(b"\r") != len(pairs) + 2:
         raise _broken("its header has a malformed line")
-    pairs = tuple(
-        (name.lower().decode("ascii"), value.decode("latin-1"))
-        for name, value in fields
-    )
     status = int(start[2])
     length, chunked = _framing(pairs, status, method)
     connection = [v.lower() for name, v in pairs if name == "connection"]
@@ -155,12 +151,17 @@ def _framing(
 
 def read_trailers(raw: bytes) -> tuple[Pair, ...]:
     """Read a chunked body's trailer fields, without the closing blank line."""
-    fields = _FIELD.findall(raw)
-    if raw.count(b"\n") != len(fields) or raw.count(b"\r") != len(fields):
-        raise _broken("its trailer has a malformed line")
+    pairs = _read_fields(raw, 0)
+    if raw.count(b"\n") != len(pairs) or raw.count(b"\r") != len(pairs):
+        raise _broken("its trailer has a malformed line", Phase.IDLE)
+    return pairs
+
+
+def _read_fields(raw: bytes, start: int) -> tuple[Pair, ...]:
+    """Read what are proper field lines; the caller counts whether all were."""
     return tuple(
-        (name.lower().decode("ascii"), value.decode("latin-1"))
-        for name, value in fields
+        (name.lower().decode("ascii"), value.strip(b" \t").decode("latin-1"))
+        for name, value in _FIELD.findall(raw, start)
     )
 
 
@@ -174,5 +175,5 @@ def encode_fields(pairs: Sequence[Pair]) -> bytes:
     return text.encode("latin-1", "replace")
 
 
-def _broken(why: str) -> BrokenReply:
-    return BrokenReply(f"the reply is not valid HTTP: {why}", Phase.FIRST_BYTE)
+def _broken(why: str, phase: Phase = Phase.FIRST_BYTE) -> BrokenReply:
+    return BrokenReply(f"the reply is not valid HTTP: {why}", phase)
