@@ -18,11 +18,10 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
-from providers.wire.dialect import Dialect
 from proxy import __version__
 from proxy.api.context import Context
 from proxy.config import Config, Loaded
-from proxy.core.errors import CallerFault, GatewayFault
+from proxy.core.errors import GatewayFault
 from proxy.core.ids import Ids
 from proxy.observability import logs
 from proxy.routes import RESERVED, ROUTES
@@ -31,7 +30,7 @@ from proxy.runtime import Runtime, describe
 from proxy.server.fast import FastDoor, FastHandler
 from proxy.server.handler import Handler, Server
 from proxy.server.head import HeadReader
-from proxy.server.ordinary import PARAMS, OrdinaryDoor, refusal
+from proxy.server.ordinary import PARAMS, OrdinaryDoor
 from proxy.server.port import holder_of
 from proxy.server.router import Router
 
@@ -144,9 +143,7 @@ def _door(runtime: Runtime) -> OrdinaryDoor:
 def _connections(runtime: Runtime, door: OrdinaryDoor) -> Callable[..., Handler]:
     """What is made for each caller: with the fast door, unless it is shut."""
     server = runtime.config.server
-    make = partial(
-        Handler, head_limit_s=server.head_timeout_seconds, slow_body=_slow_body()
-    )
+    make = partial(Handler, head_limit_s=server.head_timeout_seconds, ids=Ids())
     if not server.fast_path:
         return make
     if not aiohttp.__version__.startswith(_TESTED_AIOHTTP):
@@ -207,10 +204,3 @@ def _cannot_listen(config: Config, error: OSError) -> int:
         why = error.strerror or "the certificate or key cannot be used"
         print(f"Cannot listen on {place}: {why}.", file=sys.stderr)
     return 1
-
-
-def _slow_body() -> bytes:
-    fault = CallerFault("request_timeout", "The request's head did not arrive in time.")
-    body = refusal(fault, Dialect.CHAT, "none").body
-    assert isinstance(body, bytes)
-    return body

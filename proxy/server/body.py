@@ -30,14 +30,14 @@ class StreamedBody:
 
     async def read(self, limit_bytes: int) -> bytes:
         if self.length is not None and self.length > limit_bytes:
-            raise _too_large(limit_bytes)
+            raise body_is_too_large(limit_bytes)
         pieces: list[bytes] = []
         size = 0
         async for piece in self.chunks():
             pieces.append(piece)
             size += len(piece)
             if size > limit_bytes:
-                raise _too_large(limit_bytes)
+                raise body_is_too_large(limit_bytes)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -53,9 +53,7 @@ class StreamedBody:
             async with asyncio.timeout(self._idle_s):
                 return await self._content.readany()
         except TimeoutError as error:
-            raise CallerFault(
-                "request_timeout", "The body did not arrive in time."
-            ) from error
+            raise body_is_late() from error
         except RequestPayloadError as error:
             raise CallerFault(
                 "invalid_field",
@@ -64,7 +62,11 @@ class StreamedBody:
             ) from error
 
 
-def _too_large(limit_bytes: int) -> CallerFault:
+def body_is_late() -> CallerFault:
+    return CallerFault("request_timeout", "The body did not arrive in time.")
+
+
+def body_is_too_large(limit_bytes: int) -> CallerFault:
     return CallerFault(
         "body_too_large", f"The body is larger than {limit_bytes} bytes."
     )

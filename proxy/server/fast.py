@@ -18,9 +18,9 @@ from aiohttp import web
 
 from proxy.core import clock
 from proxy.core.call import Call, Reply
-from proxy.core.errors import CallerFault
 from proxy.core.ids import Ids
 from proxy.core.tasks import launch
+from proxy.server.body import body_is_late, body_is_too_large
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
 from proxy.server.reply import TransportReply
@@ -40,13 +40,28 @@ class WholeBody:
 
     async def read(self, limit_bytes: int) -> bytes:
         if self.received > limit_bytes:
-            raise CallerFault(
-                "body_too_large", f"The body is larger than {limit_bytes} bytes."
-            )
+            raise body_is_too_large(limit_bytes)
         return self.whole or b""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self.whole or b""
+
+
+class LateBody:
+    """A body whose rest does not come: reading it says so."""
+
+    __slots__ = ("length", "received", "whole")
+
+    def __init__(self, length: int, received: int) -> None:
+        self.whole: bytes | None = None
+        self.received = received
+        self.length: int | None = length
+
+    async def read(self, limit_bytes: int) -> bytes:
+        raise body_is_late()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield await self.read(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +147,7 @@ class FastHandler(Handler):
             return
         self._disarm()
         if len(data) == end + found[1]:
-            self._serve(found[0], data[end:])
+            self._serve(found[0], WholeBody(data[end:]))
         else:
             self._pending = found
             self._keep(data[end:])
@@ -151,7 +166,7 @@ class FastHandler(Handler):
         if len(body) > length:
             self._keep(body[length:])
             body = body[:length]
-        self._serve(head, body)
+        self._serve(head, WholeBody(body))
 
     def _keep(self, data: bytes) -> None:
         if data:
@@ -170,7 +185,7 @@ class FastHandler(Handler):
         self._disarm()
         super().data_received(data)
 
-    def _serve(self, head: HotHead, body: bytes) -> None:
+    def _serve(self, head: HotHead, body: WholeBody | LateBody) -> None:
         door = self._door
         door.count(True, "hot")
         reply = TransportReply(
@@ -178,7 +193,7 @@ class FastHandler(Handler):
             version=1,
             keep_alive=not door.is_closing(),
             bodiless=False,
-            request_is_read=_always,
+            request_is_read=_yes if body.whole is not None else _no,
         )
         path = head.row.path
         call = Call(
@@ -193,7 +208,7 @@ class FastHandler(Handler):
             head.headers,
             self.peer,
             False,
-            WholeBody(body),
+            body,
             clock.monotonic(),
         )
         self.reply = reply
@@ -217,7 +232,8 @@ class FastHandler(Handler):
     # -- clocks ---------------------------------------------------------------
 
     def _process_keepalive(self) -> None:
-        if not self._left_to_aiohttp and (self._call_task or self._pieces):
+        busy = self._call_task or self._pending or self._pieces
+        if busy and not self._left_to_aiohttp:
             self._next_keepalive_close_time = (
                 self._loop.time() + self._keepalive_timeout
             )
@@ -237,14 +253,22 @@ class FastHandler(Handler):
 
     def _body_is_late(self) -> None:
         self._body_timer = None
-        if self._pending is None:
+        pending = self._pending
+        if pending is None:
             return
         left_s = self._data_at + self._door.body_idle_s - self._loop.time()
         if left_s > 0:
             self._arm_body(left_s)
         else:
-            self._refuse_slow()
+            self._pending = None
+            late = LateBody(pending[1], self._have)
+            self._take_kept()
+            self._serve(pending[0], late)
 
 
-def _always() -> bool:
+def _yes() -> bool:
     return True
+
+
+def _no() -> bool:
+    return False

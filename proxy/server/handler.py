@@ -8,36 +8,38 @@ internals of aiohttp (pinned in setup.cfg, tested in tests/proxy/server).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
 
+from providers.wire.dialect import Dialect
 from proxy.core.call import Pausable, Tunnel
+from proxy.core.errors import CallerFault, GatewayError, GatewayFault
+from proxy.core.ids import Ids
+from proxy.server.refusal import refusal
 from proxy.server.reply import TransportReply
 
-_TOO_SLOW: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
-)
+_log: Final = logging.getLogger("local_ai.server")
 
 
 class Handler(web.RequestHandler):
     """One caller's connection."""
 
-    __slots__ = ("_head_limit_s", "_head_timer", "_slow_body", "peer", "reply")
+    __slots__ = ("_head_limit_s", "_head_timer", "_ids", "peer", "reply")
 
     def __init__(
         self,
         manager: web.Server,
         *,
         head_limit_s: float,
-        slow_body: bytes,
+        ids: Ids,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self._head_limit_s = head_limit_s
-        self._slow_body = slow_body
+        self._ids = ids
         self._head_timer: asyncio.TimerHandle | None = None
         self.reply: TransportReply | None = None
         self.peer = ""
@@ -82,6 +84,25 @@ class Handler(web.RequestHandler):
         self.set_parser(cast(Any, _TunnelFeed(tunnel)))
         return _Reading(self)
 
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, or a defect that nobody else has caught."""
+        if status < 500:
+            fault: GatewayError = CallerFault(
+                "invalid_field", "The request is not valid HTTP.", status=status
+            )
+        else:
+            _log.error("a request failed", exc_info=exc)
+            fault = GatewayFault("internal_error", "Internal error.")
+        response = refusal(fault, Dialect.CHAT, self._ids.next())
+        response.force_close()
+        return response
+
     def _is_busy(self) -> bool:
         """Tell whether what came belongs to a body or a tunnel, not to a head."""
         return (
@@ -105,13 +126,19 @@ class Handler(web.RequestHandler):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if not self._is_busy():
-            self._refuse_slow()
+        if not self._is_busy() and self.transport is not None:
+            late = CallerFault("request_timeout", "The head did not arrive in time.")
+            self._write_alone(refusal(late, Dialect.CHAT, self._ids.next()))
 
-    def _refuse_slow(self) -> None:
-        if self.transport is not None:
-            self.transport.write(_TOO_SLOW % (len(self._slow_body), self._slow_body))
-            self.force_close()
+    def _write_alone(self, response: web.Response) -> None:
+        """Send a reply to no request, and close."""
+        assert isinstance(response.body, bytes)
+        fields = [(name.lower(), value) for name, value in response.headers.items()]
+        reply = TransportReply(
+            self, version=1, keep_alive=False, bodiless=False, request_is_read=bool
+        )
+        reply.whole(response.status, fields, response.body)
+        self.force_close()
 
 
 class _TunnelFeed:

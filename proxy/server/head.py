@@ -58,8 +58,8 @@ class HeadReader:
     def read(self, raw: bytes) -> tuple[HotHead, int] | None:
         """Read a head, closing blank line included: it and its body's length."""
         found = _LENGTH.search(raw)
-        if found is None:
-            self.reason = "no length"
+        if found is None or len(raw) > HEAD_LIMIT:
+            self.reason = "no length" if found is None else "size"
             return None
         start, end = found.span(1)
         key = raw[:start] + raw[end:]

@@ -7,23 +7,22 @@ in api/, wrapped here with what every route gets (http-api §1).
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
 
 from providers.wire.dialect import Dialect
-from providers.wire.envelopes import Problem, render
 from proxy.auth.access import Access
 from proxy.core import clock
 from proxy.core.call import Call, Reply
-from proxy.core.errors import CallerFault, GatewayError, GatewayFault
+from proxy.core.errors import GatewayError, GatewayFault
 from proxy.core.ids import Ids
 from proxy.core.types import Headers, Pair
 from proxy.server.body import StreamedBody
 from proxy.server.handler import Handler
 from proxy.server.paths import Target, read_target
+from proxy.server.refusal import ids, refusal
 from proxy.server.reply import TransportReply
 from proxy.server.router import Match, Router
 
@@ -88,9 +87,7 @@ class OrdinaryDoor:
             target = read_target(request.raw_path)
             if _is_preflight(request, headers):
                 self._access.admit(headers)
-                return _bare(
-                    204, [*_ids(name or id_), *self._access.preflight(headers)]
-                )
+                return _bare(204, [*ids(name or id_), *self._access.preflight(headers)])
             match = self._router.match(request.method, target.path)
             if match.row.operation is not None:
                 return await self._relay(request, headers, target, match, id_, name)
@@ -157,8 +154,8 @@ class OrdinaryDoor:
     ) -> web.Response:
         self._access.admit(headers)
         response = await self._plain(match.row.handler, request, match.params)
-        ids = _ids(shown_id, _spoken((match.row,), headers))
-        return _dressed(response, [*ids, *self._access.cors(headers)])
+        pairs = ids(shown_id, _spoken((match.row,), headers))
+        return _dressed(response, [*pairs, *self._access.cors(headers)])
 
     def _refusal(
         self,
@@ -174,8 +171,7 @@ class OrdinaryDoor:
         response = refusal(error, dialect, shown_id)
         if error.code == "method_not_allowed":
             response.headers["allow"] = ", ".join(self._router.allowed(path))
-        ids = _ids(shown_id, dialect)
-        return _dressed(response, [*ids, *self._access.cors(headers)])
+        return _dressed(response, self._access.cors(headers))
 
 
 class Relayed(web.StreamResponse):
@@ -195,31 +191,6 @@ class Relayed(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         return None
-
-
-def refusal(error: GatewayError, dialect: Dialect, shown_id: str) -> web.Response:
-    """Render an error of the catalogue as a whole reply."""
-    message = error.message
-    if error.status >= 500:
-        message = f"{message} (request id {shown_id})"
-    problem = Problem(
-        error.status, error.shown_type, error.shown_code, message, error.param, shown_id
-    )
-    response = web.Response(
-        status=error.status,
-        body=render(problem, dialect),
-        content_type="application/json",
-    )
-    if error.retry_after_s is not None:
-        response.headers["retry-after"] = str(math.ceil(error.retry_after_s))
-    return response
-
-
-def malformed(status: int) -> web.Response:
-    """What a request that is not HTTP gets."""
-    code = "invalid_field" if status < 500 else "internal_error"
-    fault = CallerFault(code, "The request is not valid HTTP.", status=status)
-    return refusal(fault, Dialect.CHAT, "none")
 
 
 def _headers(request: web.BaseRequest) -> Headers:
@@ -264,13 +235,6 @@ def _spoken(rows: Iterable[Destination], headers: Headers) -> Dialect:
         if row.dialect is not Dialect.CHAT:
             return row.dialect
     return Dialect.MESSAGES if "anthropic-version" in headers else Dialect.CHAT
-
-
-def _ids(shown_id: str, dialect: Dialect = Dialect.CHAT) -> list[Pair]:
-    pairs = [("x-request-id", shown_id)]
-    if dialect is Dialect.MESSAGES:
-        pairs.append(("request-id", shown_id))
-    return pairs
 
 
 def _bare(status: int, pairs: list[Pair]) -> web.Response:
