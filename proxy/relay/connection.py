@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
         decoder = self._decoder
         if decoder is not None and decoder.finish_at_close() and not is_reset:
             sink.on_end(())
-        elif state is State.HEAD and self.used and not self._held:
+        elif state is State.HEAD and self.used:
             sink.on_failed(
                 StaleConnection("it closed the connection", Phase.FIRST_BYTE)
             )
@@ -238,21 +238,24 @@ class Connection(asyncio.Protocol):
             )
 
     def _read_head(self, data: bytes) -> None:
+        self.used = False  # it answers: lost from here on, it was not stale
         if self._held:
             data = self._held + data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > HEAD_LIMIT:
-                raise BrokenReply("its header is too long", Phase.FIRST_BYTE)
-            self._held = data
-            return
-        head = self._heads.read(data[: end + 4], self._method)
-        rest = data[end + 4 :]
-        self._held = b""
-        if 100 <= head.status < 200 and head.status != 101:
-            if rest:
-                self._read_head(rest)
-            return
+        at = 0
+        while True:
+            end = data.find(b"\r\n\r\n", at, at + HEAD_LIMIT)
+            if end < 0:
+                self._held = data[at:]
+                if len(self._held) >= HEAD_LIMIT:
+                    raise BrokenReply("its header is too long", Phase.FIRST_BYTE)
+                return
+            head = self._heads.read(data[at : end + 4], self._method)
+            at = end + 4
+            if head.status == 101 or not 100 <= head.status < 200:
+                break
+        self._begin(head, data[at:])
+
+    def _begin(self, head: ReplyHead, rest: bytes) -> None:
         sink = self._sink
         assert sink is not None
         self._head = head
@@ -260,6 +263,7 @@ class Connection(asyncio.Protocol):
             self._held = rest
             sink.on_head(head)
             return
+        self._held = b""
         self._decoder = decoder = decoder_for(head)
         self.state = State.BODY
         sink.on_head(head)
