@@ -188,7 +188,7 @@ async def test_a_defect_tells_nothing_of_itself(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
-        raise RuntimeError("secret of /home/somebody at 10.0.0.1:5432")
+        raise RuntimeError("secret of /var/somebody at 10.0.0.1:5432")
 
     monkeypatch.setattr(VLLM, "prepare", broken)
     monkeypatch.setattr("proxy.api.ops.json_reply", broken)
