@@ -23,6 +23,9 @@ _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,10})\r\n")
 _FIELD: Final = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*\r\n"
 )
+_FIELDS: Final = re.compile(
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)+\r\n"
+)
 # Each of these means that more is going on than one complete request.
 _UNUSUAL: Final = frozenset({
     "transfer-encoding", "expect", "upgrade", "content-encoding", "te", "trailer",
@@ -53,6 +56,7 @@ class HeadReader:
         line, end, _ = data.partition(b"\r\n")
         if end:
             return line in self._rows
+        line = line.removesuffix(b"\r")
         return any(row.startswith(line) for row in self._rows)
 
     def read(self, raw: bytes) -> tuple[HotHead, int] | None:
@@ -76,7 +80,7 @@ class HeadReader:
     def _read(self, raw: bytes) -> HotHead | None:
         line, _, rest = raw.partition(b"\r\n")
         row = self._rows.get(line)
-        fields = _FIELD.findall(rest)
+        fields = _FIELD.findall(rest) if _FIELDS.fullmatch(rest) else []
         pairs = [
             (name.lower().decode("ascii"), value.decode("latin-1"))
             for name, value in fields
@@ -84,7 +88,7 @@ class HeadReader:
         names = {name for name, _ in pairs}
         if row is None:
             self.reason = "path"
-        elif raw.count(b"\n") != len(fields) + 2 or raw.count(b"\r") != len(fields) + 2:
+        elif not fields:
             self.reason = "malformed"
         elif len(names) != len(pairs) or "host" not in names:
             self.reason = "fields"
