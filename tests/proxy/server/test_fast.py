@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.bench import heads
+from tests.parts.http_text import Message, chunk, event_stream_head, post, whole
+from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site, answers
+from tests.parts.until import until
+
+BODY = b'{"model":"tiny","messages":[{"role":"user","content":"hi"}]}'
+REQUEST = post(CHAT, BODY)
+DONE = chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+
+
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    return await open_site(fast=True)
+
+
+def doors(site: Site) -> dict[tuple[bool, str], int]:
+    return dict(site.runtime.metrics._counts.doors)
+
+
+def hot_heads() -> list[str]:
+    names = sorted(path.stem for path in heads.FOLDER.glob("*.http"))
+    return [name for name in names if b" /v1/" in heads.head(name, "127.0.0.1", b"")]
+
+
+@pytest.mark.parametrize("name", hot_heads())
+async def test_requests_of_sdks_are_taken_split_at_every_byte(
+    site: Site, name: str
+) -> None:
+    site.upstream.script = answers(whole(COMPLETION))
+    request = heads.head(name, "127.0.0.1", BODY) + BODY
+    caller = await site.caller()
+    cuts = [*range(1, len(request)), len(request)]
+    for cut in cuts:
+        caller.send(request[:cut])
+        await asyncio.sleep(0)
+        if cut < len(request):
+            caller.send(request[cut:])
+        reply = await caller.reply()
+        assert reply.status == 200
+    assert doors(site) == {(True, "hot"): len(cuts)}
+
+
+async def test_one_byte_at_a_time(site: Site) -> None:
+    caller = await site.caller()
+    for at in range(len(REQUEST)):
+        caller.send(REQUEST[at : at + 1])
+        await asyncio.sleep(0)
+    assert (await caller.reply()).status == 200
+    assert doors(site) == {(True, "hot"): 1}
+
+
+async def test_pipelined_requests_are_answered_in_order(site: Site) -> None:
+    bodies = [b'{"n":%d}' % number for number in range(20)]
+    site.upstream.script = answers(*map(whole, bodies))
+    caller = await site.caller()
+    caller.send(REQUEST * 20)
+    assert [(await caller.reply()).body for _ in bodies] == bodies
+    assert doors(site) == {(True, "hot"): 20}
+
+
+async def test_an_unusual_request_goes_to_the_other_door_bytes_untouched(
+    site: Site,
+) -> None:
+    caller = await site.caller()
+    caller.send(REQUEST)
+    assert (await caller.reply()).status == 200
+    caller.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (await caller.reply()).body == b'{"status":"ok"}'
+    caller.send(REQUEST)  # and the connection stays there
+    assert (await caller.reply()).status == 200
+    assert doors(site) == {(True, "hot"): 1, (False, "path"): 1}
+
+
+async def test_an_unusual_request_behind_a_call_waits_for_its_reply(
+    site: Site,
+) -> None:
+    caller = await site.caller()
+    caller.send(REQUEST + b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (await caller.reply()).body == COMPLETION
+    assert (await caller.reply()).body == b'{"status":"ok"}'
+
+
+async def test_a_body_too_large_is_refused_by_the_other_door(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(fast=True, server={"maxBodyBytes": 100})
+    reply = await site.ask(post(CHAT, b"x" * 101))
+    assert reply.status == 413
+    assert doors(site) == {(False, "size"): 1}
+
+
+async def test_a_slow_head_and_a_slow_body_are_refused(open_site: OpenSite) -> None:
+    limits = {"headTimeoutSeconds": 0.05, "bodyIdleSeconds": 0.05}
+    for part in (REQUEST[:30], REQUEST[:-1]):
+        site = await open_site(fast=True, server=limits)
+        caller = await site.caller()
+        caller.send(part)
+        assert (await caller.last()).status == 408
+
+
+async def test_a_caller_who_sends_on_during_a_stream_is_held_back(
+    site: Site,
+) -> None:
+    go_on = asyncio.Event()
+
+    async def stream(peer: object, request: Message) -> None:
+        await peer.send(event_stream_head())  # type: ignore[attr-defined]
+        await go_on.wait()
+        await peer.send(DONE)  # type: ignore[attr-defined]
+
+    site.upstream.script = stream
+    caller = await site.caller()
+    streamed = post(CHAT, BODY.replace(b"{", b'{"stream":true,', 1))
+    caller.send(streamed)
+    await site.busy_peer()
+    [handler] = site.runner.server.connections  # type: ignore[union-attr]
+    caller.send(b"x" * (1 << 20))
+    await until(lambda: handler._buffer_paused, "reading is paused")
+    assert handler._have < 1 << 19
+    go_on.set()
+    await caller.reply()
+
+
+async def test_a_caller_who_leaves_before_its_body_is_complete_leaves_nothing(
+    site: Site,
+) -> None:
+    caller = await site.caller()
+    caller.send(REQUEST[:-5])
+    await until(lambda: site.runner.server.connections, "the connection")  # type: ignore[union-attr]
+    caller.leave()
+    await until(lambda: not site.runner.server.connections, "its end")  # type: ignore[union-attr]
+    assert not site.records
