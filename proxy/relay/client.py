@@ -94,36 +94,25 @@ class Client:
     def send(
         self, connection: Connection, origin: Origin, out: Outgoing, sink: Sink
     ) -> bool:
-        """Write the request; answer True when its body is still to be pumped."""
+        """Write the request; answer True when its body is still to be pumped.
+
+        Raises ValueError, and closes, when a field cannot be written.
+        """
+        try:
+            head = _lines(origin, out)
+        except ValueError:
+            connection.abort()
+            raise
         if isinstance(out.body, bytes):
-            return self._send_whole(connection, origin, out, out.body, sink)
+            _send_whole(connection, out.method, head, out.body, sink)
+            return False
         framing = (
             b"transfer-encoding: chunked\r\n\r\n"
             if out.length is None
             else b"content-length: %d\r\n\r\n" % out.length
         )
-        connection.send(out.method, _lines(origin, out) + framing, sink, more=True)
+        connection.send(out.method, head + framing, sink, more=True)
         return True
-
-    def _send_whole(
-        self,
-        connection: Connection,
-        origin: Origin,
-        out: Outgoing,
-        body: bytes,
-        sink: Sink,
-    ) -> bool:
-        head = _lines(origin, out)
-        if body or out.method in _WITH_LENGTH:
-            head += b"content-length: %d\r\n\r\n" % len(body)
-        else:
-            head += b"\r\n"
-        if len(body) < _JOIN_BELOW:
-            connection.send(out.method, head + body, sink)
-        else:
-            connection.send(out.method, head, sink)
-            connection.write(body)
-        return False
 
     def fetch_for(self, tls: Tls, proxy: str | None = None) -> BoundFetch:
         """Answer a core.call.Fetch with these connection options."""
@@ -144,11 +133,25 @@ async def pump(connection: Connection, out: Outgoing) -> None:
     connection.sent()
 
 
+def _send_whole(
+    connection: Connection, method: str, head: bytes, body: bytes, sink: Sink
+) -> None:
+    if body or method in _WITH_LENGTH:
+        head += b"content-length: %d\r\n\r\n" % len(body)
+    else:
+        head += b"\r\n"
+    if len(body) < _JOIN_BELOW:
+        connection.send(method, head + body, sink)
+    else:
+        connection.send(method, head, sink)
+        connection.write(body)
+
+
 def _lines(origin: Origin, out: Outgoing) -> bytes:
     """The head but for the body's framing."""
     lines = None if out.memo is None else out.memo.get(origin)
     if lines is None:
-        pairs = [("host", origin.authority), *out.headers]
+        pairs = [("host", origin.authority), *origin.fields, *out.headers]
         lines = write_request(out.method, origin.target(out.url_path), pairs)
         if out.memo is not None:
             out.memo[origin] = lines
@@ -201,9 +204,8 @@ class BoundFetch:
         finally:
             connection.drop(collector)
         elapsed = clock.monotonic() - started
-        return Fetched(
-            head.status, Headers(head.pairs), b"".join(collector.pieces), elapsed
-        )
+        body = b"".join(collector.pieces)
+        return Fetched(head.status, Headers(head.pairs), body, elapsed)
 
 
 class _Collector:
@@ -228,7 +230,7 @@ class _Collector:
         self._left -= len(data)
         if self._left < 0:
             self._connection.abort()
-            self.on_failed(UpstreamFailed("its answer is too large", Phase.IDLE))
+            self.on_failed(FetchFailed("too_large", "its answer is too large"))
         else:
             self.pieces.append(data)
 
@@ -236,6 +238,6 @@ class _Collector:
         if not self.done.done() and self._head is not None:
             self.done.set_result(self._head)
 
-    def on_failed(self, error: UpstreamFailed) -> None:
+    def on_failed(self, error: UpstreamFailed | FetchFailed) -> None:
         if not self.done.done():
             self.done.set_exception(error)

@@ -60,6 +60,14 @@ class Origin:
             return f"http://{self.authority}{url_path}"
         return url_path
 
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """What each request says to a proxy that reads it; tunnels are asked once."""
+        if self.proxy is None or self.scheme != "http":
+            return ()
+        authorization = read_proxy(self.proxy).authorization
+        return (("proxy-authorization", authorization),) if authorization else ()
+
 
 def read_origin(url: str, tls: Tls = _PLAIN_TLS, proxy: str | None = None) -> Origin:
     """Read scheme, host and port of a URL. Raises ValueError if it has no such."""

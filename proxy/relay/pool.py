@@ -11,6 +11,7 @@ from typing import Final
 from proxy.core import clock
 from proxy.relay.connection import Connection
 from proxy.relay.dial import dial
+from proxy.relay.errors import ConnectFailed
 from proxy.relay.head import HeadReader
 from proxy.relay.origin import Origin
 
@@ -53,6 +54,8 @@ class Pool:
         connection = await dial(
             self.origin, lambda: Connection(self._freed, self._lost, self._heads)
         )
+        if connection.transport is None:  # lost before we came to use it
+            raise ConnectFailed("it closed the connection at once")
         self.busy.add(connection)
         return connection
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import pytest
@@ -120,7 +121,7 @@ def test_malformed_chunks_are_refused_however_they_are_cut(wire: bytes) -> None:
 def test_what_is_held_back_of_a_size_line_or_trailer_is_bounded(wire: bytes) -> None:
     for size in (1, 700, len(wire)):
         pieces = [wire[at : at + size] for at in range(0, len(wire), size)]
-        with pytest.raises(BrokenReply, match="size line|trailer"):
+        with pytest.raises(BrokenReply, match=r"size line|trailer"):
             decode(Chunked(), pieces)
 
 
@@ -160,7 +161,7 @@ def test_any_chunks_in_any_pieces_give_the_payload(
     wire += b"".join(f"{n}: {v}\r\n".encode("latin-1") for n, v in trailers)
     wire += b"\r\n" + after
     edges = sorted({min(at, len(wire)) for at in where} | {0, len(wire)})
-    pieces = [wire[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [wire[a:b] for a, b in itertools.pairwise(edges)]
     decoded = decode(Chunked(), pieces)
     payload = b"".join(payload for payload, *_ in chunks)
     assert decoded == Decoded(payload, True, after, tuple(trailers))
@@ -169,7 +170,7 @@ def test_any_chunks_in_any_pieces_give_the_payload(
 @given(st.binary(max_size=60), CUTS)
 def test_the_cuts_never_change_what_is_said(junk: bytes, where: list[int]) -> None:
     edges = sorted({min(at, len(junk)) for at in where} | {0, len(junk)})
-    pieces = [junk[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [junk[a:b] for a, b in itertools.pairwise(edges)]
     assert verdict(pieces) == verdict([junk])
 
 
