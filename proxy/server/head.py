@@ -47,7 +47,6 @@ class HeadReader:
 
     def __init__(self, rows: Iterable[Destination]) -> None:
         self._rows = {f"POST {row.path} HTTP/1.1".encode(): row for row in rows}
-        self._longest = max(map(len, self._rows), default=0)
         self._known: dict[bytes, HotHead] = {}
         self.reason = ""
 
@@ -63,7 +62,7 @@ class HeadReader:
         """Read a head, closing blank line included: it and its body's length."""
         found = _LENGTH.search(raw)
         if found is None or len(raw) > HEAD_LIMIT:
-            self.reason = "no length" if found is None else "size"
+            self.reason = self._why_not(raw)
             return None
         start, end = found.span(1)
         key = raw[:start] + raw[end:]
@@ -76,6 +75,11 @@ class HeadReader:
                 self._known.clear()
             self._known[key] = head
         return head, int(found[1])
+
+    def _why_not(self, raw: bytes) -> str:
+        if raw.partition(b"\r\n")[0] not in self._rows:
+            return "path"
+        return "size" if len(raw) > HEAD_LIMIT else "no length"
 
     def _read(self, raw: bytes) -> HotHead | None:
         line, _, rest = raw.partition(b"\r\n")
