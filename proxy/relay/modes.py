@@ -17,6 +17,7 @@ from proxy.relay.errors import BrokenReply, Phase
 
 WHOLE_LIMIT: Final = 8 << 20
 REFUSAL_LIMIT: Final = 1 << 20
+_BLANK: Final = b"\n\n"
 
 
 class Mode(Protocol):
@@ -40,7 +41,10 @@ class Mode(Protocol):
 
 
 class Gathered:
-    """Keeps a body until it is whole; past the limit it is passed on plainly."""
+    """Keeps a body until it is whole; past the limit it is passed on plainly.
+
+    Without `overflow` what goes past the limit is left out.
+    """
 
     def __init__(self, limit_bytes: int, overflow: Callable[[], Mode] | None) -> None:
         self._limit = limit_bytes
@@ -55,6 +59,10 @@ class Gathered:
         self.received += len(data)
         if self._onward is not None:
             self._onward.data(data)
+            return
+        if self._overflow is None:
+            data = data[: self._limit - self._size]
+        if not data:
             return
         self._pieces.append(data)
         self._size += len(data)
@@ -72,10 +80,7 @@ class Gathered:
         return False
 
     def _spill(self) -> None:
-        if self._overflow is None:
-            self._pieces = [b"".join(self._pieces)[: self._limit]]
-            self._size = self._limit
-            return
+        assert self._overflow is not None
         self._onward, self.body = self._overflow(), None
         for piece in self._pieces:
             self._onward.data(piece)
@@ -107,31 +112,57 @@ class Events:
     So whatever the gateway itself has to say falls between two events.
     """
 
+    __slots__ = (
+        "_end",
+        "_hold",
+        "_nothing_held",
+        "_see",
+        "_terminates",
+        "_watch",
+        "_write",
+        "body",
+        "received",
+    )
+
     def __init__(self, reply: Reply, hold: Hold, watch: Watch) -> None:
         self.body: bytes | None = None
         self.received = 0
         self._write = reply.write
         self._end = reply.end
-        self._feed = hold.feed
+        self._hold = hold
+        self._nothing_held = True
         self._see = watch.see
         self._watch = watch
+        self._terminates = not watch.is_complete()  # else HTTP alone tells the end
 
     def data(self, data: bytes) -> None:
+        # Most pieces are whole events (bench: CPU per chunk). What ends in a blank
+        # line also ends a line of NDJSON.
         self.received += len(data)
+        if not (self._nothing_held and data.endswith(b"\n\n")):
+            data = self._whole_events(data)
+        if data and (seen := self._see(data)):
+            self._write(seen)
+
+    def _whole_events(self, data: bytes) -> bytes:
         try:
-            events = self._feed(data)
+            events = self._hold.feed(data)
         except EventTooLarge as error:
             raise BrokenReply(
                 "one event of its stream is larger than stream.maxEventBytes",
                 Phase.IDLE,
             ) from error
-        if events and (seen := self._see(events)):
-            self._write(seen)
+        self._nothing_held = not self._hold.tail_size
+        return events
 
     def end(self, trailers: tuple[Pair, ...]) -> None:
+        # The body's end ends its last event too: many leave the line feed out.
+        last = b"" if self._nothing_held else self._see(self._hold.feed(_BLANK))
         if not self._watch.is_complete():
             raise BrokenReply("its stream ended before it was complete", Phase.IDLE)
+        if last:
+            self._write(last.removesuffix(_BLANK))
         self._end(trailers)
 
     def ends_well_if_lost(self) -> bool:
-        return self._watch.is_complete()
+        return self._terminates and self._watch.is_complete()
