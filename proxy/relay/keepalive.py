@@ -38,7 +38,9 @@ class KeepAlive:
         if reply.bytes_out != self._bytes:
             self._bytes = reply.bytes_out
             self._since = now
-        if now - self._since < self._interval or reply.paused or reply.gone:
+        if now - self._since < self._interval:
+            return
+        if reply.paused or reply.gone or reply.ended:
             return
         if not reply.started:
             if self._head is None:
