@@ -45,6 +45,22 @@ def render(problem: Problem, dialect: Dialect) -> bytes:
     return _json(_openai(problem))
 
 
+def is_envelope(body: bytes, dialect: Dialect) -> bool:
+    """Tell whether an error body has the shape that SDKs of the dialect read."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    error = found.get("error") if isinstance(found, dict) else None
+    if dialect is Dialect.OLLAMA:
+        return isinstance(error, str)
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return False
+    if dialect is Dialect.MESSAGES:
+        return found.get("type") == "error" and isinstance(error.get("type"), str)
+    return True
+
+
 def in_stream(
     problem: Problem,
     dialect: Dialect,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
 from providers.errors import Blame
 from providers.wire.dialect import Dialect, Framing
+from providers.wire.envelopes import is_envelope
 from providers.wire.holds import hold_for
 from providers.wire.usage import Usage
 from providers.wire.watch import Watch
@@ -46,6 +47,10 @@ _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
         "application/jsonl": Framing.NDJSON,
     }
 )
+_REDIRECTS: Final = frozenset(range(300, 400)) - {304}
+# Operations whose streams end with a terminator of their dialect. Others may stream
+# events too (speech, transcriptions, images), whose end HTTP alone tells.
+_TERMINATED: Final = frozenset({"chat", "completions", "responses", "messages"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ class Carrier:
 
     async def carry(self, course: Course, order: Order) -> None:
         """Do it. Raises GatewayError when the caller's answer must be an error."""
-        ride = _Ride(self, course, order)
         keep_alive = self._keep_alive(course, order)
+        ride = _Ride(self, course, order, keep_alive)
         if keep_alive is not None:
             self.ticker.add(keep_alive)
         order.provider.active += 1
@@ -71,6 +76,19 @@ class Carrier:
             order.provider.active -= 1
             if keep_alive is not None:
                 self.ticker.discard(keep_alive)
+
+    def note_owner(self, course: Course) -> None:
+        """Remember who makes the response that passes, if it has an id yet."""
+        if course.watch is not None and course.order is not None:
+            self.own(course, course.watch.response_id)
+
+    def own(self, course: Course, response_id: str | None) -> None:
+        """Remember who has made a response."""
+        record, order = course.record, course.order
+        if order is None or order.dialect is not Dialect.RESPONSES:
+            return
+        if response_id is not None:
+            self.owners.remember(response_id, record.tenant, order.provider.id)
 
     def _keep_alive(self, course: Course, order: Order) -> KeepAlive | None:
         """Comments are for streams of SSE: what the dialect's streams are."""
@@ -96,8 +114,15 @@ class Carrier:
 class _Ride:
     """One attempt: the transfer, and what its reply turns out to be."""
 
-    def __init__(self, carrier: Carrier, course: Course, order: Order) -> None:
+    def __init__(
+        self,
+        carrier: Carrier,
+        course: Course,
+        order: Order,
+        keep_alive: KeepAlive | None,
+    ) -> None:
         self._carrier = carrier
+        self._keep_alive = keep_alive
         self._course = course
         self._order = order
         self._reply = course.reply
@@ -119,9 +144,11 @@ class _Ride:
             if moved.body is not None:
                 self._answer(moved, moved.body)
         except UpstreamFailed as error:
-            raise failures.from_relay(
+            fault = failures.from_relay(
                 error, order.provider, streaming=self._watch is not None
-            ) from error
+            )
+            self._attempt.code = fault.code
+            raise fault from error
         except CallerStalled:
             self._reply.abort()
             self._course.record.status = 499
@@ -136,17 +163,29 @@ class _Ride:
         """Choose how this reply is treated; starts it where nothing is awaited."""
         self._attempt.status = head.status
         order = self._order
-        good = 200 <= head.status < 300
+        if head.status in _REDIRECTS and order.prefix is None:
+            raise BrokenReply("it answered with a redirect", Phase.FIRST_BYTE)
+        is_model = order.treatment is Treatment.MODEL
         framing = _framing(head)
-        if order.treatment is Treatment.PLAIN or not good:
-            if order.treatment is Treatment.MODEL:
-                return Gathered(REFUSAL_LIMIT, None)
-            return self._plain(head)
-        if framing is Framing.PLAIN:
-            if order.treatment is Treatment.MODEL or self._is_json(head):
-                return Gathered(WHOLE_LIMIT, lambda: self._plain(head))
+        if framing is not Framing.SSE or not self._ends_as_known():
+            self._say_nothing()
+        if order.treatment is Treatment.PLAIN or not 200 <= head.status < 300:
+            return Gathered(REFUSAL_LIMIT, None) if is_model else self._plain(head)
+        if framing is Framing.PLAIN and (is_model or self._is_json(head)):
+            return Gathered(WHOLE_LIMIT, lambda: self._plain(head))
+        if framing is Framing.PLAIN or not self._ends_as_known():
             return self._plain(head)
         return self._events(head, framing)
+
+    def _ends_as_known(self) -> bool:
+        """Tell whether a stream of this call has a terminator that we know."""
+        operation = self._course.call.operation
+        return self._order.treatment is not Treatment.MODEL or operation in _TERMINATED
+
+    def _say_nothing(self) -> None:
+        """Comments have no place in a reply that is no stream of known events."""
+        if self._keep_alive is not None:
+            self._carrier.ticker.discard(self._keep_alive)
 
     def _plain(self, head: ReplyHead) -> Mode:
         if self._reply.started:
@@ -161,6 +200,8 @@ class _Ride:
 
     def _events(self, head: ReplyHead, framing: Framing) -> Mode:
         order, config = self._order, self._carrier.config
+        if self._reply.started and framing is not Framing.SSE:
+            raise BrokenReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         known = order.treatment is Treatment.MODEL
         watch = watch_for(
             order.dialect,
@@ -178,7 +219,10 @@ class _Ride:
         )
 
     def _block(self, head: ReplyHead, *, events: bool = False) -> bytes:
-        as_is = self._order.treatment is not Treatment.MODEL
+        order = self._order
+        if order.prefix is not None and head.get("location") is not None:
+            head = _relocated(head, order.provider.config.base_url, order.prefix)
+        as_is = order.treatment is not Treatment.MODEL
         return block_for_caller(head, as_is=as_is, events=events)
 
     def _own_fields(self) -> list[Pair]:
@@ -203,6 +247,7 @@ class _Ride:
             return
         fault = order.provider.adapter.interpret(head.status, head.pairs, body)
         error = failures.from_fault(fault, order.provider)
+        self._attempt.code = error.code
         if fault.blame is Blame.CALLER and self._speaks_dialect(head, body):
             self._course.record.code = error.code
             # Some answer 200 with an error in it: the caller gets the real status.
@@ -230,7 +275,7 @@ class _Ride:
             if (cost := self._course.record.cost_usd) is not None:
                 fields.append(("x-proxy-cost-usd", f"{cost:.6f}"))
             if self._order.dialect is Dialect.RESPONSES:
-                self._own(read_response_id(body))
+                self._carrier.own(self._course, read_response_id(body))
         status, block = status or head.status, self._block(head)
         if not trailers and self._course.call.method != "HEAD":
             self._reply.whole(status, fields, body, block)
@@ -247,8 +292,7 @@ class _Ride:
         """Tell whether a refusal already has the shape the caller's SDK reads."""
         if self._reply.started or not self._is_json(head):
             return False
-        marker = b'"type"' if self._order.dialect is Dialect.MESSAGES else b'"error"'
-        return marker in body and read_error(body) is not None
+        return is_envelope(body, self._order.dialect)
 
     # -- afterwards -----------------------------------------------------------------
 
@@ -261,15 +305,9 @@ class _Ride:
         record.first_byte_at = transfer.first_byte_at
         if self._watch is not None:
             self._take_usage(self._watch.usage)
-            self._own(self._watch.response_id)
+            self._carrier.note_owner(self._course)
             if self._watch.error is not None and record.code is None:
                 record.code = "upstream_error"
-
-    def _own(self, response_id: str | None) -> None:
-        if response_id is not None and self._order.dialect is Dialect.RESPONSES:
-            self._carrier.owners.remember(
-                response_id, self._course.record.tenant, self._order.provider.id
-            )
 
     def _take_usage(self, usage: Usage | None) -> None:
         if usage is None:
@@ -282,6 +320,17 @@ class _Ride:
         record.usage_source = "upstream"
         order = self._order
         record.cost_usd = cost_usd(order.provider.config, order.model, usage)
+
+
+def _relocated(head: ReplyHead, base_url: str, prefix: str) -> ReplyHead:
+    pairs = tuple(
+        (
+            name,
+            heads.relocated(value, base_url, prefix) if name == "location" else value,
+        )
+        for name, value in head.pairs
+    )
+    return replace(head, pairs=pairs, memo={})
 
 
 def _framing(head: ReplyHead) -> Framing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from providers.errors import Blame, Fault
@@ -22,6 +23,17 @@ _LIMIT_NAMES: Final = {
     Phase.IDLE: "idle",
     Phase.WHOLE: "whole",
 }
+# Addresses, hosts with a port, URLs and paths of files: the insides of somebody's
+# network, which an upstream's own failure likes to tell.
+_PLACES: Final = re.compile(
+    r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+"
+    r"|\[[0-9A-Fa-f:.]*::?[0-9A-Fa-f:.]*\](?::[0-9]+)?"
+    r"|(?<![\w:])(?:[0-9A-Fa-f]{1,4}:)*:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*(?!\w)"
+    r"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?\b"
+    r"|\blocalhost(?::[0-9]+)?\b|\b[\w-]+(?:\.[\w-]+)+:[0-9]{2,5}\b"
+    r"|(?<![\w.])/(?:[\w.@+-]+/)+[\w.@+-]*|\b[A-Za-z]:\\\S+"
+)
+_TRACE: Final = "Traceback (most recent call last)"
 
 
 def from_relay(
@@ -67,12 +79,17 @@ def from_fault(fault: Fault, provider: Provider) -> GatewayError:
         case Blame.LOADING:
             return ProviderFault(
                 "model_loading",
-                f"{who}: {fault.message}",
+                f"{who}: {_public(fault.message)}",
                 retry_after_s=fault.retry_after_s or 5.0,
             )
         case Blame.OVERLOADED | Blame.BROKEN:
             return ProviderFault(
                 "upstream_error",
-                f"{who} answered {fault.status}: {fault.message}",
+                f"{who} answered {fault.status}: {_public(fault.message)}",
                 retry_after_s=fault.retry_after_s,
             )
+
+
+def _public(said: str) -> str:
+    """What a provider says of its failure, less what is nobody's business."""
+    return _PLACES.sub("[…]", said.partition(_TRACE)[0].rstrip()) or "a traceback"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from providers.wire.dialect import Dialect
 from proxy.core.call import Call
 from proxy.core.errors import GatewayError, ProviderFault
 from proxy.core.types import Pair
 from proxy.pipeline.order import Course, Order
+from proxy.relay.origin import read_origin
 
 
 def towards_upstream(pairs: Sequence[Pair], call: Call, via: str) -> list[Pair]:
@@ -42,13 +44,10 @@ def of_order(course: Course, order: Order, overhead_s: float) -> list[Pair]:
     return pairs
 
 
-def of_error(course: Course, error: GatewayError) -> list[Pair]:
+def of_error(course: Course, error: GatewayError, overhead_s: float) -> list[Pair]:
     """What an error's head carries besides its body."""
-    pairs = of_request(course)
-    record = course.record
-    if record.provider is not None:
-        pairs.append(("x-proxy-provider", record.provider))
-        pairs.append(("x-proxy-attempts", str(len(record.attempts))))
+    order = course.order
+    pairs = of_request(course) if order is None else of_order(course, order, overhead_s)
     if error.retry_after_s is not None:
         pairs.append(("retry-after", str(math.ceil(error.retry_after_s))))
     if isinstance(error, ProviderFault) and (
@@ -56,6 +55,25 @@ def of_error(course: Course, error: GatewayError) -> list[Pair]:
     ):
         pairs.append(("x-should-retry", "false"))
     return pairs
+
+
+def relocated(location: str, base_url: str, prefix: str) -> str:
+    """Answer a provider's Location as its caller must ask for it.
+
+    What is at the provider gets `prefix` in place of the base URL; other places, and
+    those relative to what was asked for, stay.
+    """
+    if not location.startswith("/") and "://" not in location:
+        return location
+    try:
+        place = urlsplit(urljoin(base_url, location))
+        if read_origin(place.geturl()) != read_origin(base_url):
+            return location
+    except ValueError:
+        return location
+    root = urlsplit(base_url).path
+    path = urlunsplit(("", "", place.path or "/", place.query, place.fragment))
+    return prefix + path[len(root) :] if path.startswith(f"{root}/") else location
 
 
 def _ascii(text: str) -> str:

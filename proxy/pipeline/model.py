@@ -242,7 +242,7 @@ class FormRequest:
         size = len(self.finder.head)
         async for piece in self.rest:
             size += len(piece)
-            _check_size(size, self.limit_bytes)
+            check_size(size, self.limit_bytes)
             yield piece
 
 
@@ -255,13 +255,13 @@ async def _read_form(call: Call, operation: Operation, limit_bytes: int) -> Form
             param="content-type",
         )
     if call.body.length is not None:
-        _check_size(call.body.length, limit_bytes)
+        check_size(call.body.length, limit_bytes)
     finder = FieldFinder(boundary, "model")
     rest = call.body.chunks()
     try:
         async for piece in rest:
             finder.feed(piece)
-            _check_size(len(finder.head), limit_bytes)
+            check_size(len(finder.head), limit_bytes)
             if finder.found or finder.ended:
                 break
     except MalformedForm as error:
@@ -293,7 +293,8 @@ def _check_media_type(call: Call) -> None:
         )
 
 
-def _check_size(size: int, limit_bytes: int) -> None:
+def check_size(size: int, limit_bytes: int) -> None:
+    """Raise CallerFault `body_too_large` past the limit."""
     if size > limit_bytes:
         raise CallerFault(
             "body_too_large", f"The body is larger than {limit_bytes} bytes."

@@ -33,6 +33,8 @@ class Treatment(Enum):
 class Order:
     """`stream` says that the caller asked for one; `added_usage` that we, not the
     caller, asked for usage in it; `applied` is what x-proxy-applied reports.
+    `prefix` is what stands before the provider's own paths when its caller asks for
+    them (pass-through); None where a redirect would lead nowhere.
     """
 
     provider: Provider
@@ -44,15 +46,17 @@ class Order:
     added_usage: bool = False
     applied: tuple[str, ...] = ()
     model: ModelConfig | None = None
+    prefix: str | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Course:
     """One call under way, from the door to its record.
 
-    `cors` are the fields a permitted web page needs. `watch` reads the
-    stream that passes; `framing` is that of the reply the caller is getting, once it is a stream of
-    events; `interruption` is why the gateway itself ends the call.
+    `cors` are the fields a permitted web page needs; `order` what is asked of whom,
+    once that is known. `watch` reads the stream that passes; `framing` is that of the
+    reply the caller is getting, once it is a stream of events; `interruption` is why
+    the gateway itself ends the call.
     """
 
     call: Call
@@ -63,6 +67,7 @@ class Course:
     interruption: GatewayError | None = None
     task: asyncio.Task[None] | None = None
     cors: tuple[Pair, ...] = ()
+    order: Order | None = None
     watch: Watch | None = None
 
     def interrupt(self, error: GatewayError) -> None:

@@ -6,7 +6,7 @@ where the path is one whose streams we know.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
@@ -15,10 +15,11 @@ from providers.base import OPERATIONS, Reach
 from providers.wire.dialect import Dialect
 from proxy.auth.access import Access
 from proxy.config import Config
-from proxy.core.call import Call
+from proxy.core.call import Body, Call
 from proxy.core.errors import CallerFault
 from proxy.core.types import Record
 from proxy.pipeline import heads
+from proxy.pipeline.model import check_size
 from proxy.pipeline.order import Order, Treatment
 from proxy.relay.client import Outgoing
 from proxy.routing import select
@@ -39,7 +40,6 @@ _STREAMS: Final = frozenset({
     "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
     "/api/chat", "/api/generate",
 })  # fmt: skip
-_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE", "QUERY"})
 
 
 def dialect_of(path: str) -> Dialect:
@@ -63,11 +63,14 @@ class Passages:
         """Choose the provider and say what to send.
 
         Raises CallerFault `forbidden`, `not_found`, `provider_not_found`,
-        GatewayFault `not_configured`, ProviderFault `all_providers_unavailable`.
+        `body_too_large`, GatewayFault `not_configured`, ProviderFault
+        `all_providers_unavailable`.
         """
         provider, path, target = self._destination(call, record)
+        limit, prefix = None, None
         if call.operation == PASS_THROUGH:
-            self._check_reach(call, provider, path)
+            limit = self._limit(call, provider, path)
+            prefix = call.target.removesuffix(target)
         prepared = provider.adapter.passage(target, call.headers.pairs)
         streams = call.method == "POST" and path in _STREAMS
         return Order(
@@ -76,20 +79,25 @@ class Passages:
                 call.method,
                 prepared.url_path,
                 heads.towards_upstream(prepared.headers, call, via),
-                call.body.chunks() if _has_body(call) else b"",
+                _body(call.body, limit),
                 call.body.length,
             ),
             dialect_of(path),
             Treatment.INFERENCE if streams else Treatment.PLAIN,
+            prefix=prefix,
         )
+
+    def settle(self, call: Call, status: int) -> None:
+        """Take note of what a call that went well has changed."""
+        deleted = call.operation == RESPONSE_OBJECT and call.method == "DELETE"
+        if deleted and 200 <= status < 300:
+            self.owners.forget(call.params["id"])
 
     def _destination(self, call: Call, record: Record) -> tuple[Provider, str, str]:
         """Answer provider, decoded path there, and the target to send."""
         params = call.params
         if call.operation == RESPONSE_OBJECT:
             owner = self.owners.provider_id(params["id"], record.tenant)
-            if call.method == "DELETE":
-                self.owners.forget(params["id"])
             return select.by_id(self.registry, owner), call.path, call.target
         if call.operation == FORWARD:
             return self._default(call), call.path, call.target
@@ -110,7 +118,8 @@ class Passages:
                 return model.candidates[0].provider
         return select.for_unknown_paths(self.registry, self.config)
 
-    def _check_reach(self, call: Call, provider: Provider, path: str) -> None:
+    def _limit(self, call: Call, provider: Provider, path: str) -> int | None:
+        """Answer how large the body may be: inference has a limit, the rest none."""
         reach = provider.adapter.reach(call.method, path)
         if reach is Reach.OWNER and not self.access.is_owner(call.headers, call.peer):
             raise CallerFault(
@@ -118,9 +127,20 @@ class Passages:
                 "This path changes the provider and is for its owner: call it from "
                 "the gateway's own machine.",
             )
+        limited = reach is Reach.INFERENCE
+        return self.config.server.max_body_bytes if limited else None
 
 
-def _has_body(call: Call) -> bool:
-    return call.body.length != 0 and (
-        call.method in _WITH_BODY or call.body.length is not None
-    )
+def _body(body: Body, limit_bytes: int | None) -> bytes | AsyncIterator[bytes]:
+    if body.length == 0:
+        return b""
+    if limit_bytes is None:
+        return body.chunks()
+    check_size(body.length or 0, limit_bytes)
+    return _counted(body, limit_bytes)
+
+
+async def _counted(body: Body, limit_bytes: int) -> AsyncIterator[bytes]:
+    async for piece in body.chunks():
+        check_size(body.received, limit_bytes)
+        yield piece

@@ -21,7 +21,13 @@ from proxy.observability.metrics import Metrics
 from proxy.pipeline import heads, model
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.order import Course, Order
-from proxy.pipeline.passage import PASS_THROUGH, Passages, dialect_of
+from proxy.pipeline.passage import (
+    FORWARD,
+    PASS_THROUGH,
+    RESPONSE_OBJECT,
+    Passages,
+    dialect_of,
+)
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
 from proxy.routing import select
 from proxy.routing.catalog import Catalog
@@ -143,14 +149,24 @@ class Pipeline:
         order = self._choose(course, request)
         if order is None:
             order = await self._look_again_for(course, request)
+        course.order = order
         await self._carrier.carry(course, order)
 
     async def _pass_through(self, course: Course) -> None:
-        order = self._passages.order(course.call, course.record, self._via)
-        if is_upgrade(course.call):
+        call, passages = course.call, self._passages
+        if call.operation == RESPONSE_OBJECT:
+            self._note_owners()
+        order = course.order = passages.order(call, course.record, self._via)
+        if is_upgrade(call):
             await self._tunnels.run(course, order)
         else:
             await self._carrier.carry(course, order)
+            passages.settle(call, course.reply.status)
+
+    def _note_owners(self) -> None:
+        """A response that is still being streamed may already be asked for."""
+        for course in self._courses:
+            self._carrier.note_owner(course)
 
     def _admit(self, course: Course) -> None:
         call, access = course.call, self._passages.access
@@ -220,7 +236,7 @@ class Pipeline:
         if not reply.started:
             body = render(problem, course.dialect)
             fields = [
-                *heads.of_error(course, error),
+                *heads.of_error(course, error, _overhead_s(record)),
                 ("content-type", "application/json"),
             ]
             reply.whole(error.status, fields, body)
@@ -254,7 +270,14 @@ def _dialect(call: Call) -> Dialect:
         return operation.dialect
     if call.operation == PASS_THROUGH:
         return dialect_of("/" + call.params.get("rest", ""))
+    if call.operation == FORWARD and "anthropic-version" in call.headers:
+        return Dialect.MESSAGES
     return dialect_of(call.path)
+
+
+def _overhead_s(record: Record) -> float:
+    """Time spent here so far, on a call that has failed."""
+    return clock.monotonic() - record.started_at - record.upstream_wait_s
 
 
 def _last_words(course: Course, problem: Problem) -> bytes:
