@@ -24,26 +24,31 @@ _TERMINAL: Final = frozenset(
 class ResponsesWatch(Notes):
     """Watches for the closing event (completed, incomplete, failed or error)."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last", "_previous")
 
     def __init__(self, *, terminated: bool = True) -> None:
         super().__init__(terminated=terminated)
-        self._last = b""
+        self._last = self._previous = b""
 
     def see(self, events: bytes) -> bytes:
         if events[:1] != b":" or any(map(data_of, split_events(events))):
-            self._last = events  # no comments alone: they carry no number
+            # No comments alone: they carry no number.
+            self._previous, self._last = self._last, events
         if _response(events) or _error(events):
             for event in split_events(events):
                 self._note(event)
         return events
 
     def next_sequence(self) -> int:
-        """Number after the last event's `sequence_number`; 0 if it has none."""
-        for event in reversed(split_events(self._last)):
-            number = value(peek(data_of(event)).get("sequence_number"))
-            if isinstance(number, int):
-                return number + 1
+        """Number after the last `sequence_number`; 0 if there was none.
+
+        The very last event may be the beginning of one that was cut off.
+        """
+        for events in (self._last, self._previous):
+            for event in reversed(split_events(events)):
+                number = value(peek(data_of(event)).get("sequence_number"))
+                if isinstance(number, int):
+                    return number + 1
         return 0
 
     def _note(self, event: bytes) -> None:

@@ -124,12 +124,18 @@ class Site:
         await until(lambda: self.upstream.busy_peers, "a request at the upstream")
         return self.upstream.busy_peers[0]
 
+    async def settle(self) -> None:
+        """Let what was sent arrive: two round trips through the same loop."""
+        for _ in range(2):
+            await self.ask(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+
     def later(self, seconds: float) -> None:
-        """Let every deadline believe that so much more time has passed."""
-        self._ahead_s += seconds
-        ticker = self.runtime.ticker
-        for member in tuple(ticker._members):
-            member.tick(clock.monotonic() + self._ahead_s)
+        """Let everything with a deadline believe that so much time has passed since
+        what it has seen last."""
+        for ahead_s in (0.0, seconds):
+            self._ahead_s += ahead_s
+            for member in tuple(self.runtime.ticker._members):
+                member.tick(clock.monotonic() + self._ahead_s)
 
     async def drain(self) -> None:
         """Do what SIGTERM does."""
