@@ -33,23 +33,13 @@ from tests.parts.caller import Caller
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import Message, whole
 from tests.parts.ports import HOST
+from tests.parts.scripts import answers
 from tests.parts.until import until
 
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
 RESPONSES = "/v1/responses"
 COMPLETION = b'{"object":"chat.completion","choices":[{"index":0}]}'
-
-
-def answers(*replies: bytes) -> Script:
-    """A script that sends these bytes, the first for the first request, and so on;
-    the last again and again."""
-    waiting = list(replies)
-
-    async def answer(peer: Peer, request: Message) -> None:
-        await peer.send(waiting.pop(0) if len(waiting) > 1 else waiting[0])
-
-    return answer
 
 
 def settings(endpoint: str, **sections: Any) -> dict[str, Any]:

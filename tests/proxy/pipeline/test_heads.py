@@ -18,7 +18,8 @@ from tests.parts.http_text import (
     post,
     whole,
 )
-from tests.parts.inside import CHAT, COMPLETION, MESSAGES, OpenSite, Site, answers
+from tests.parts.inside import CHAT, COMPLETION, MESSAGES, OpenSite, Site
+from tests.parts.scripts import answers
 
 BODY = b'{"model":"tiny","messages":[]}'
 STREAM = b'{"model":"tiny","messages":[],"stream":true}'

@@ -6,7 +6,8 @@ import pytest
 
 from tests.bench import heads
 from tests.parts.http_text import Message, chunk, event_stream_head, post, whole
-from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site, answers
+from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
+from tests.parts.scripts import answers
 from tests.parts.until import until
 
 BODY = b'{"model":"tiny","messages":[{"role":"user","content":"hi"}]}'

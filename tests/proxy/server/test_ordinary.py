@@ -9,7 +9,8 @@ import pytest
 
 from providers.vllm import VLLM
 from tests.parts.http_text import Message, head, post, whole
-from tests.parts.inside import CHAT, COMPLETION, MESSAGES, OpenSite, Site, answers
+from tests.parts.inside import CHAT, COMPLETION, MESSAGES, OpenSite, Site
+from tests.parts.scripts import answers
 
 BODY = b'{"model":"tiny","messages":[]}'
 
