@@ -59,3 +59,12 @@ def stream(*pieces: bytes, end: bytes = LAST_CHUNK) -> bytes:
 
 def error_of(reply: Message) -> Any:
     return json.loads(reply.body)["error"]
+
+
+def ask(method: str, target: str, *fields: str, body: bytes = b"") -> bytes:
+    """Write any request, to 127.0.0.1 unless a field says otherwise."""
+    length = (f"content-length: {len(body)}",) if body else ()
+    named = any(field.startswith("host:") for field in fields)
+    host = () if named else ("host: 127.0.0.1",)
+    lines = (f"{method} {target} HTTP/1.1", *host, *fields, *length, "", "")
+    return "\r\n".join(lines).encode("latin-1") + body
