@@ -9,7 +9,7 @@ from enum import Enum, auto
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.watch import Watch
 from proxy.config import ModelConfig
-from proxy.core.call import Call, Reply
+from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.types import Pair, Record
 from proxy.relay.client import Outgoing
@@ -56,7 +56,7 @@ class Course:
     `cors` are the fields a permitted web page needs; `order` what is asked of whom,
     once that is known. `watch` reads the stream that passes; `framing` is that of the
     reply the caller is getting, once it is a stream of events; `interruption` is why
-    the gateway itself ends the call.
+    the gateway itself ends the call, `farewell` what is said before it does.
     """
 
     call: Call
@@ -69,9 +69,12 @@ class Course:
     cors: tuple[Pair, ...] = ()
     order: Order | None = None
     watch: Watch | None = None
+    farewell: Callback | None = None
 
     def interrupt(self, error: GatewayError) -> None:
         """End the call with `error`, in-band if its stream has begun."""
         if self.interruption is None and self.task is not None:
             self.interruption = error
+            if self.farewell is not None:
+                self.farewell()
             self.task.cancel()

@@ -42,6 +42,7 @@ class Tunnels:
         transfer = WebSocketTransfer(
             course.reply, lambda head: _fields(head, course, order)
         )
+        course.farewell = transfer.say_goodbye
         limits = provider.config.timeouts
         try:
             await transfer.run(
@@ -55,8 +56,7 @@ class Tunnels:
         except UpstreamFailed as error:
             raise failures.from_relay(error, provider, streaming=False) from error
         finally:
-            if course.interruption is not None:
-                transfer.say_goodbye()
+            course.farewell = None
             attempt.status = transfer.head.status if transfer.head else None
             record.bytes_in += transfer.bytes_in
             record.first_byte_at = record.first_byte_at or clock.monotonic()

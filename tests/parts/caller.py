@@ -60,11 +60,13 @@ class Caller:
 
     async def rest(self) -> bytes:
         """Wait until the gateway has closed; answers what came before that."""
+        pieces = [self._received]
+        self._received = b""
         async with asyncio.timeout(TIMEOUT_S):
             while await self._more():
-                pass
-        rest, self._received = self._received, b""
-        return rest
+                pieces.append(self._received)
+                self._received = b""
+        return b"".join(pieces)
 
     async def last(self) -> Message:
         """Read to the end of the connection and take what came as one reply."""
