@@ -144,8 +144,8 @@ async def test_who_reads_slowly_holds_the_other_end(studio: Site, ends: Ends) ->
     caller.stop_reading()
     assert ends.peer is not None
     transport = ends.peer._require()
-    for _ in range(400):
-        transport.write(bytes(1 << 16))
+    flood = b"\x82\x7f" + (400 << 16).to_bytes(8, "big") + bytes(400 << 16)
+    transport.write(flood)
     await until(lambda: ends.peer is not None and ends.peer.held, "a held upstream")
     await studio.settle()
     assert studio.records == []
@@ -155,7 +155,7 @@ async def test_who_reads_slowly_holds_the_other_end(studio: Site, ends: Ends) ->
     reading = asyncio.ensure_future(caller.rest())
     await until(lambda: transport.get_write_buffer_size() == 0, "all taken")
     transport.close()
-    assert len(await reading) == len(HELLO) + 400 * (1 << 16)
+    assert len(await reading) == len(HELLO + flood)
 
 
 async def test_a_refusal_comes_back_as_it_is(studio: Site) -> None:
