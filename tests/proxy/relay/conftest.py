@@ -1,11 +1,11 @@
 """A client over connections without sockets, with a clock that is moved by hand.
 
-Tests that need real sockets take `asyncio`'s own, on the loop production has.
+Tests that need real sockets take a Client of their own, on the loop production has.
 """
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, sleep
+from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
@@ -13,23 +13,15 @@ import uvloop
 
 from proxy.relay import pool
 from proxy.relay.client import Client
-from proxy.relay.origin import Origin
 from tests.fakes.hand_clock import HandClock
 from tests.fakes.transport import FakeDial
-
-ORIGIN = Origin("http", "box.lan", 8000)
+from tests.proxy.relay.rig import Rig
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
-
-
-async def settle() -> None:
-    """Let everything run that can run without the world's doing something."""
-    for _ in range(10):
-        await sleep(0)
 
 
 @pytest.fixture
@@ -49,3 +41,8 @@ def dial(monkeypatch: pytest.MonkeyPatch) -> FakeDial:
 async def client(hands: HandClock, dial: FakeDial) -> AsyncIterator[Client]:
     async with Client(hands.ticker, hands) as opened:
         yield opened
+
+
+@pytest.fixture
+def rig(client: Client, dial: FakeDial, hands: HandClock) -> Rig:
+    return Rig(client, dial, hands)

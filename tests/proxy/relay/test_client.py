@@ -15,7 +15,7 @@ from tests.fakes.transport import FakeDial
 from tests.parts.http_text import Message, chunk, event_stream_head, whole
 from tests.parts.listening import answering, hang, listening, read_request
 from tests.parts.ports import HOST
-from tests.proxy.relay.conftest import ORIGIN, settle
+from tests.proxy.relay.rig import ORIGIN, settle
 
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 

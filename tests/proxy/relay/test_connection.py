@@ -12,7 +12,7 @@ from proxy.relay.errors import BrokenReply, Phase, StaleConnection, UpstreamFail
 from proxy.relay.head import HEAD_LIMIT, HeadReader
 from tests.fakes.sink import KeptSink
 from tests.fakes.transport import FakeTransport
-from tests.proxy.relay.conftest import settle
+from tests.proxy.relay.rig import settle
 
 ASK = b"POST / HTTP/1.1\r\n\r\n"
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

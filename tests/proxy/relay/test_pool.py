@@ -8,7 +8,7 @@ from proxy.relay.pool import IDLE_LIMIT, IDLE_S, Pool
 from tests.fakes.hand_clock import HandClock
 from tests.fakes.sink import KeptSink
 from tests.fakes.transport import FakeDial
-from tests.proxy.relay.conftest import ORIGIN, settle
+from tests.proxy.relay.rig import ORIGIN, settle
 
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
