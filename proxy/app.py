@@ -63,9 +63,8 @@ async def _serve(loaded: Loaded) -> int:
         stop = _stop_signals()
         await runtime.look_around()
         _settle_memory()
-        print(
-            greeting(config, runtime.registry.providers, describe(config)), flush=True
-        )
+        address = describe(config, runner.addresses[0][1])
+        print(greeting(config, runtime.registry.providers, address), flush=True)
         await stop.wait()
         await drain(runtime, door, runner)
     return 0

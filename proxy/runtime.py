@@ -149,10 +149,13 @@ def _report(error: BaseException) -> None:
     _log.error("background work failed", exc_info=error)
 
 
-def describe(config: Config) -> str:
-    """The address that callers use, without a closing slash."""
+def describe(config: Config, port: int | None = None) -> str:
+    """The address that callers use, without a closing slash.
+
+    `port` is the one that was taken, where the configuration leaves it open.
+    """
     server = config.server
     scheme = "https" if server.tls is not None else "http"
     host = "127.0.0.1" if server.host in _EVERYWHERE else server.host
     host = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{host}:{server.port}"
+    return f"{scheme}://{host}:{port or server.port}"

@@ -21,18 +21,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from proxy.app import doors, drain
+from proxy.app import _site, doors, drain
 from proxy.config import Loaded, Options, load
 from proxy.core import clock
 from proxy.core.types import Record
 from proxy.observability.logs import RequestLog
 from proxy.pipeline.spine import Desk
-from proxy.runtime import Runtime
+from proxy.runtime import Runtime, describe
 from proxy.server.ordinary import OrdinaryDoor
 from tests.parts.caller import Caller
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import Message, whole
-from tests.parts.ports import HOST
 from tests.parts.scripts import answers
 from tests.parts.until import until
 
@@ -148,7 +147,7 @@ async def run_site(
         upstream = await stack.enter_async_context(
             Faulty(script or answers(whole(COMPLETION)))
         )
-        server = {"fastPath": fast, **sections.pop("server", {})}
+        server = {"port": 0, "fastPath": fast, **sections.pop("server", {})}
         loaded = read_settings(settings(upstream.url, server=server, **sections))
         runtime = await stack.enter_async_context(Runtime(loaded))
         kept = stack.enter_context(kept_log())
@@ -156,11 +155,10 @@ async def run_site(
         door, runner = doors(runtime)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        listener = web.TCPSite(runner, HOST, 0)
-        await listener.start()
-        port = runner.addresses[0][1]
+        await _site(runner, loaded.config).start()
+        address = describe(loaded.config, runner.addresses[0][1])
         site = Site(
-            f"http://{HOST}:{port}", runtime, door, runner, upstream, kept.records,
+            address, runtime, door, runner, upstream, kept.records,
             kept.file,
         )  # fmt: skip
         stack.callback(site.leave)
