@@ -15,11 +15,12 @@ from typing import Final, TypeVar
 import aiohappyeyeballs
 
 from proxy.relay import stage
-from proxy.relay.errors import ConnectFailed
+from proxy.relay.errors import BrokenReply, ConnectFailed
 from proxy.relay.head import read_reply
 from proxy.relay.origin import Origin, OutboundProxy, read_proxy, tls_context
 
 _FALLBACK_DELAY_S: Final = 0.25  # RFC 8305's recommendation
+_NO_ANSWER: Final = "the outbound proxy gave no proper answer"
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -38,8 +39,10 @@ async def dial(origin: Origin, factory: Callable[[], P]) -> P:
         return await _attach(origin, sock, factory)
     except (ssl.SSLError, ssl.CertificateError) as error:
         why = getattr(error, "verify_message", "") or getattr(error, "reason", "")
-        raise ConnectFailed(f"TLS failed: {why or 'handshake'}", "tls") from error
-    except socket.gaierror as error:
+        # "Hostname mismatch, certificate is not valid for …": the rest is an address.
+        why = (why or "handshake").partition(",")[0]
+        raise ConnectFailed(f"TLS failed: {why}", "tls") from error
+    except (socket.gaierror, UnicodeError) as error:  # no name, or none can be such
         raise ConnectFailed("its host name is not known", "unknown_host") from error
     except OSError as error:
         raise ConnectFailed(_reason(error)) from error
@@ -108,8 +111,11 @@ async def _ask_for_tunnel(
         byte = await loop.sock_recv(sock, 1)
         head += byte
         if not byte or len(head) > 8192:
-            raise ConnectFailed("the outbound proxy gave no proper answer", "proxy")
-    status = read_reply(head, "CONNECT").status
+            raise ConnectFailed(_NO_ANSWER, "proxy")
+    try:
+        status = read_reply(head, "CONNECT").status
+    except BrokenReply as error:
+        raise ConnectFailed(_NO_ANSWER, "proxy") from error
     if status != 200:
         raise ConnectFailed(f"the outbound proxy answered {status}", "proxy")
 

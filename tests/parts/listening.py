@@ -31,8 +31,8 @@ async def listening(
         tasks.add(task)
         try:
             await serve(reader, writer)
-        except OSError:
-            pass  # the other end has gone
+        except (OSError, asyncio.CancelledError):
+            pass  # the other end has gone, or the test
         finally:
             writer.close()
 
