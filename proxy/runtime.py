@@ -79,6 +79,7 @@ class Runtime:
         """Find providers for the first time, and again from here on."""
         await self.discovery.first_look()
         self.ticker.add(self.discovery)
+        self._stack.callback(self.ticker.discard, self.discovery)
 
     def catalog(self) -> Catalog:
         return self._catalog
