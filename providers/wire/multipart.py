@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_BOUNDARY: Final = re.compile(r'boundary="?([^";,\s]{1,200})"?', re.IGNORECASE)
+_BOUNDARY: Final = re.compile(
+    r'boundary=(?:"([^"]{1,200})"|([^";,\s]{1,200}))(?:[;,\s]|$)', re.IGNORECASE
+)
 _PART_HEAD_LIMIT: Final = 8192
 
 
@@ -22,7 +24,7 @@ def boundary_of(content_type: str) -> bytes | None:
     if not content_type.lower().startswith("multipart/form-data"):
         return None
     match = _BOUNDARY.search(content_type)
-    return match[1].encode("latin-1") if match else None
+    return (match[1] or match[2]).encode("latin-1") if match else None
 
 
 class FieldFinder:
@@ -56,15 +58,13 @@ class FieldFinder:
 
     def _step(self) -> bool:
         """Pass one boundary and the part's head behind it; False when more is due."""
-        mark = self._mark if self._at == 0 else b"\r\n" + self._mark
-        start = self.head.find(mark, self._at)
-        if start < 0:
-            self._at = max(self._at, len(self.head) - len(mark))
+        found = self._boundary()
+        if found is None:
             return False
+        start, head_at = found
         if self._value_at is not None:
             self.span, self.found = (self._value_at, start), True
             return True
-        head_at = start + len(mark)
         if self.head.startswith(b"--", head_at):
             self.ended = True
             return True
@@ -79,3 +79,26 @@ class FieldFinder:
         # The part may be empty: its closing boundary may share the blank line.
         self._at = end + 2
         return True
+
+    def _boundary(self) -> tuple[int, int] | None:
+        """Find the next boundary: where the line end before it lies, and its end.
+
+        The body may begin with one. What only begins like it is part of a value.
+        """
+        while True:
+            if self._at == 0 and self.head.startswith(self._mark):
+                start, end = 0, len(self._mark)
+            else:
+                line = b"\r\n" + self._mark
+                start = self.head.find(line, self._at)
+                end = start + len(line)
+            if start < 0 or len(self.head) < end + 2:
+                self._at = start if start >= 0 else self._unsearched()
+                return None
+            if self.head[end : end + 2] == b"--" or self.head[end] in b" \t\r":
+                return start, end
+            self._at = end
+
+    def _unsearched(self) -> int:
+        """Where a boundary may begin whose end has not come yet."""
+        return max(self._at, len(self.head) - len(self._mark) - 1)
