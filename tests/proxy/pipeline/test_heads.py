@@ -156,7 +156,7 @@ async def test_waiting_for_the_upstream_is_no_overhead(site: Site) -> None:
     reply = await site.ask(post(CHAT, BODY))
     record = await site.record()
     assert record.ended_at is not None
-    assert record.upstream_wait_s >= 0.1
+    assert record.upstream_wait_s > 0.09
     overhead_s = float(reply.header("x-proxy-overhead-ms") or "nan") / 1000
     total_s = record.ended_at - record.started_at
     assert overhead_s + record.upstream_wait_s < total_s + 0.001
