@@ -23,7 +23,7 @@ FORMS = {
     "alike": part("file", b"--xyzabc\r\n--xyz1\r\n", '; filename="a"')
     + part("model", b"whisper")
     + b"--xyz--",
-    "type": b'--xyz\r\nContent-Type: text/plain\r\ncontent-disposition:form-data;'
+    "type": b"--xyz\r\nContent-Type: text/plain\r\ncontent-disposition:form-data;"
     b" name=model\r\n\r\nwhisper\r\n--xyz--",
 }
 
