@@ -23,7 +23,6 @@ TESTED_ELSEWHERE = {
     "providers.wire.responses": "tests/providers/wire/test_watches.py",
     "providers.wire.counts": "tests/providers/wire/test_watches.py",
     "providers.wire.peek": "tests/providers/wire/test_members.py",
-    "proxy.pipeline.order": "tests/proxy/pipeline/test_spine.py",
     "providers.wire.splice": "tests/providers/wire/test_members.py",
 }
 
