@@ -38,8 +38,13 @@ class Frames:
 
     @property
     def between(self) -> bool:
-        """True where a frame of our own may be put in."""
+        """True where one frame has ended and no other begun."""
         return not self._left and not self._head
+
+    @property
+    def takes_ours(self) -> bool:
+        """True where a frame of our own may be put in: never after a close frame."""
+        return self.between and not self.closing
 
     def feed(self, data: bytes) -> None:
         at, end = 0, len(data)
@@ -117,19 +122,22 @@ class WebSocketTransfer:
             self._reply.feed_from(None)
             if self._connection is not None:
                 self._connection.abort()
-            if self.head is not None and self.head.status == 101:
+            if self._is_open():
                 self._reply.end()
 
     def say_goodbye(self) -> None:
         """Tell both ends that we are going away (close code 1001), where we may."""
-        if self.head is None or self.head.status != 101:
+        if not self._is_open():
             return
-        if self._from_upstream.between and not self._from_upstream.closing:
+        if self._from_upstream.takes_ours:
             self._reply.write(b"\x88\x02" + _GOING_AWAY)
-        if self._from_caller.between and self._connection is not None:
+        if self._from_caller.takes_ours and self._connection is not None:
             mask = os.urandom(4)
             masked = bytes(b ^ m for b, m in zip(_GOING_AWAY, mask, strict=False))
             self._connection.write(b"\x88\x82" + mask + masked)
+
+    def _is_open(self) -> bool:
+        return self.head is not None and self.head.status == 101
 
     # -- sink ---------------------------------------------------------------------
 
@@ -179,10 +187,10 @@ class WebSocketTransfer:
             self._ended.set_exception(error)
 
     def tick(self, now: float) -> None:
-        if self.head is None:
+        if not self._is_open():
             if now - self._began_at > self._first_byte_s:
                 self.finish(
-                    TimedOut("it did not begin to answer in time", Phase.FIRST_BYTE)
+                    TimedOut("it did not answer the upgrade in time", Phase.FIRST_BYTE)
                 )
             return
         seen = (self.bytes_in, self.bytes_out)
