@@ -13,6 +13,13 @@ _BOUNDARY: Final = re.compile(
     r'boundary=(?:"([^"]{1,200})"|([^";,\s]{1,200}))(?:[;,\s]|$)', re.IGNORECASE
 )
 _PART_HEAD_LIMIT: Final = 8192
+# A part's disposition up to one of its parameters. Those before it are passed whole:
+# what a quoted file name holds is no parameter.
+_DISPOSITION: Final = (
+    rb"\r\n(?i:content-disposition:[ \t]*form-data)"
+    rb'(?:[ \t]*;[ \t]*[^\s=;"]+=(?:"(?:[^"\\\r\n]|\\[^\r\n])*"|[^\s;"]*))*?'
+    rb"[ \t]*;[ \t]*"
+)
 
 
 class MalformedForm(ValueError):
@@ -35,9 +42,9 @@ class FieldFinder:
 
     def __init__(self, boundary: bytes, name: str) -> None:
         self._mark = b"--" + boundary
+        wanted = re.escape(name.encode())
         self._wanted = re.compile(
-            rb'(?i:content-disposition)\s*:[^\r\n]*;\s*name="?%s"?\s*(?:;|\r\n|$)'
-            % re.escape(name.encode())
+            _DISPOSITION + rb'(?i:name)=(?:"%b"|%b)[ \t]*[;\r]' % (wanted, wanted)
         )
         self._at = 0  # where the search for the next boundary goes on
         self._value_at: int | None = None

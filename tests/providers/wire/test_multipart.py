@@ -76,6 +76,12 @@ def test_an_empty_value_is_a_value() -> None:
         part("remodel", b"x") + b"--xyz--",
         part("model2", b"x") + b"--xyz--",
         part("file", b"x", '; filename="model"') + b"--xyz--",
+        part("file", b"x", '; filename="a; name=model; b"') + b"--xyz--",
+        part("file", b"x", '; filename="\\"; name=model; \\""') + b"--xyz--",
+        part("a", b"x", "\r\nX-Content-Disposition: form-data; name=model")
+        + b"--xyz--",
+        part("a", b"x", "\r\nX: content-disposition: form-data; name=model")
+        + b"--xyz--",
         b"--xyz--",
     ],
 )
@@ -112,3 +118,26 @@ def test_the_boundary_is_read_from_the_content_type(
     content_type: str, boundary: bytes | None
 ) -> None:
     assert boundary_of(content_type) == boundary
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        'form-data; name="model"',
+        "form-data;name=model",
+        'Form-Data ; Name="model" ; filename="x"',
+        'form-data; filename="a\\"; b"; name="model"',
+        'form-data; filename="C:\\dir\\file.wav"; name="model"',
+        "form-data; filename*=utf-8''x%20y; name=model",
+    ],
+)
+def test_the_field_is_known_by_its_name_in_any_order(disposition: str) -> None:
+    head = f"--xyz\r\nContent-Disposition: {disposition}\r\n\r\n".encode()
+    assert found_in(head, b"whisper\r\n--xyz--").value == b"whisper"
+
+
+def test_a_head_made_of_dispositions_is_passed_in_one_go() -> None:
+    """Backtracking over each of them again would take minutes."""
+    line = b"Content-Disposition: form-data" + b"; a=b" * 20 + b"\r\n"
+    head = b"--xyz\r\n" + line * 60 + b"\r\n"
+    assert not found_in(*[head] * 200).found
