@@ -40,6 +40,8 @@ class MessagesWatch(Notes):
         if not (_usage(event) or _stop(event) or _error(event)):
             return
         members = peek(data_of(event))
+        if not members:
+            return  # its name alone says nothing: it may have been cut off
         kind = text(members.get("type")) or name_of(event).decode("utf-8", "replace")
         if kind == "message_start":
             self._begun = peek(members.get("message")).get("usage")

@@ -55,6 +55,8 @@ class ResponsesWatch(Notes):
         if not (_response(event) or _error(event)):
             return
         members = peek(data_of(event))
+        if not members:
+            return  # its name alone says nothing: it may have been cut off
         kind = text(members.get("type")) or name_of(event).decode("utf-8", "replace")
         response = peek(members.get("response"))
         self.response_id = text(response.get("id")) or self.response_id

@@ -149,6 +149,17 @@ async def test_a_broken_stream_never_looks_complete(
     assert (record.status, record.code) == (200, "upstream_stream_broken")
 
 
+@pytest.mark.parametrize("path", ENDINGS)
+async def test_a_terminator_that_was_cut_is_none(site: Site, path: str) -> None:
+    """Though HTTP says that the body is whole, and the event has begun to say its name."""
+    begin, end = ENDINGS[path]
+    for cut in (8, len(end) - 4):
+        site.upstream.script = answers(stream(begin, end[:cut]))
+        reply = await site.ask(post(path, STREAM))
+        assert b"upstream_stream_broken" in reply.body
+        assert end.strip() not in reply.body.removesuffix(DONE)
+
+
 async def test_the_upstreams_own_error_event_ends_its_stream(site: Site) -> None:
     error = b'data: {"error":{"message":"ran out","code":500}}\n\n'
     site.upstream.script = answers(stream(EVENT, error))
