@@ -97,8 +97,8 @@ class FastHandler(Handler):
         self._left_to_aiohttp = False
         self._call_task: asyncio.Task[None] | None = None
         self._pending: tuple[HotHead, int] | None = None
-        # An unfinished head; once `_pending`, its body so far; during a call,
-        # what the caller already sends behind it.
+        # An unfinished head; once `_pending`, its body so far; during a call, and
+        # while its reply is not read, what the caller already sends behind it.
         self._pieces: list[bytes] = []
         self._have = 0
         self._body_timer: asyncio.TimerHandle | None = None
@@ -107,9 +107,9 @@ class FastHandler(Handler):
     def data_received(self, data: bytes) -> None:
         if self._left_to_aiohttp:
             super().data_received(data)
-        elif self._call_task is not None:
+        elif self._call_task is not None or self._paused:
             self._keep(data)
-            # A caller that sends on while its call is served is held back.
+            # A caller that sends on, and does not wait or does not read, is held back.
             if self._have > HEAD_LIMIT and not self._buffer_paused:
                 self._pause_reading_for_buffer()
         elif self._pending is not None:
@@ -224,6 +224,16 @@ class FastHandler(Handler):
             self.transport.close()
             return
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if not self._paused:
+            self._go_on()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._call_task is None and not self._left_to_aiohttp:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Consider what was sent meanwhile."""
         if self._buffer_paused:
             self._resume_reading_for_buffer()
         if self._pieces:

@@ -27,7 +27,14 @@ _log: Final = logging.getLogger("local_ai.server")
 class Handler(web.RequestHandler):
     """One caller's connection."""
 
-    __slots__ = ("_head_limit_s", "_head_timer", "_ids", "peer", "reply")
+    __slots__ = (
+        "_head_limit_s",
+        "_head_timer",
+        "_ids",
+        "_unread_timer",
+        "peer",
+        "reply",
+    )
 
     def __init__(
         self,
@@ -41,6 +48,7 @@ class Handler(web.RequestHandler):
         self._head_limit_s = head_limit_s
         self._ids = ids
         self._head_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self.reply: TransportReply | None = None
         self.peer = ""
 
@@ -59,6 +67,7 @@ class Handler(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()
+        self._disarm_unread()
         if self.reply is not None:
             self.reply.lost()
         super().connection_lost(exc)
@@ -73,11 +82,22 @@ class Handler(web.RequestHandler):
         super().pause_writing()
         if self.reply is not None:
             self.reply.hold()
+        if self.transport is not None:
+            self._arm_unread(self.transport)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._disarm_unread()
         if self.reply is not None:
             self.reply.go_on()
+
+    async def drained(self) -> None:
+        """Wait while the caller does not take what was written to it.
+
+        Raises ConnectionError when it has gone.
+        """
+        if self.writing_paused:
+            await self._drain_helper()
 
     def tunnel_to(self, tunnel: Tunnel) -> Pausable:
         """Give every further byte to `tunnel`; the connection closes afterwards."""
@@ -123,6 +143,32 @@ class Handler(web.RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _arm_unread(self, transport: asyncio.Transport) -> None:
+        """Begin to wait for the caller to take what was written to it.
+
+        The transport is kept here: a closed one lives until it is flushed.
+        """
+        self._unread_timer = self._loop.call_later(
+            self._keepalive_timeout,
+            self._look_at_unread,
+            transport,
+            transport.get_write_buffer_size(),
+        )
+
+    def _disarm_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _look_at_unread(self, transport: asyncio.Transport, before: int) -> None:
+        """Drop a caller who has taken nothing of a finished reply for so long."""
+        # A reply that is still being relayed has its own deadline (relay.transfer).
+        is_relayed = self.reply is not None and not self.reply.ended
+        if is_relayed or transport.get_write_buffer_size() < before:
+            self._arm_unread(transport)
+        else:
+            transport.abort()
 
     def _head_is_late(self) -> None:
         self._head_timer = None

@@ -143,7 +143,7 @@ class OrdinaryDoor:
             await self._run(call, reply)
         finally:
             handler.reply = None
-        return Relayed(reply)
+        return Relayed(reply, handler)
 
     async def _answer(
         self,
@@ -177,9 +177,10 @@ class OrdinaryDoor:
 class Relayed(web.StreamResponse):
     """Tells aiohttp that the reply has been written by us."""
 
-    def __init__(self, reply: TransportReply) -> None:
+    def __init__(self, reply: TransportReply, handler: Handler) -> None:
         super().__init__()
         self._relayed = reply
+        self._handler = handler
 
     @property
     def keep_alive(self) -> bool | None:
@@ -190,7 +191,8 @@ class Relayed(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        return None
+        # The next request waits for its caller to read: unread replies pile up here.
+        await self._handler.drained()
 
 
 def _headers(request: web.BaseRequest) -> Headers:
