@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from providers.wire.hold import EventTooLarge, Hold
+from providers.wire.ndjson import NDJSONHold
 from providers.wire.watch import Watch
 from proxy.core.call import Reply
 from proxy.core.types import Pair
@@ -114,6 +115,7 @@ class Events:
 
     __slots__ = (
         "_end",
+        "_ends_openly",
         "_hold",
         "_nothing_held",
         "_see",
@@ -134,6 +136,8 @@ class Events:
         self._see = watch.see
         self._watch = watch
         self._terminates = not watch.is_complete()  # else HTTP alone tells the end
+        # An event of SSE is none before its blank line; a line of JSON needs no more.
+        self._ends_openly = not self._terminates or isinstance(hold, NDJSONHold)
 
     def data(self, data: bytes) -> None:
         # Most pieces are whole events (bench: CPU per chunk). What ends in a blank
@@ -156,12 +160,12 @@ class Events:
         return events
 
     def end(self, trailers: tuple[Pair, ...]) -> None:
-        # The body's end ends its last event too: many leave the line feed out.
-        last = b"" if self._nothing_held else self._see(self._hold.feed(_BLANK))
+        last = b""
+        if self._ends_openly and not self._nothing_held:
+            last = self._see(self._hold.feed(_BLANK)).removesuffix(_BLANK)
         if not self._watch.is_complete():
             raise BrokenReply("its stream ended before it was complete", Phase.IDLE)
-        if last:
-            self._write(last.removesuffix(_BLANK))
+        self._write(last)
         self._end(trailers)
 
     def ends_well_if_lost(self) -> bool:
