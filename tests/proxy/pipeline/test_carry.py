@@ -25,13 +25,16 @@ from tests.parts.inside import (
 )
 from tests.parts.scripts import (
     BODY,
+    EVENT,
     REFUSAL,
     STREAM,
     answers,
     error_of,
+    stream,
     then_close,
     then_wait,
 )
+from tests.parts.until import until
 
 MEGABYTE = 1 << 20
 
@@ -276,6 +279,67 @@ async def test_a_failing_upstream_tells_nothing_internal(site: Site) -> None:
 
 
 # -- limits ------------------------------------------------------------------------------
+
+
+async def test_who_leaves_while_a_connection_is_made_ends_that_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialling, given_up = asyncio.Event(), asyncio.Event()
+
+    async def never(*_: object) -> None:
+        dialling.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    monkeypatch.setattr("proxy.relay.pool.dial", never)
+    caller = await site.caller()
+    caller.send(post(CHAT, BODY))
+    await dialling.wait()
+    caller.leave()
+    async with asyncio.timeout(1):
+        await given_up.wait()
+    record = await site.record()
+    assert (record.status, record.code) == (499, "client_closed_request")
+
+
+async def test_an_upstream_that_takes_no_connection_is_a_timeout(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("proxy.relay.pool.dial", never)
+    site = await open_site(provider={"timeouts": {"connect": 0.05}})
+    reply = await site.ask(post(CHAT, BODY))
+    assert reply.status == 504
+    assert "(limit: connect)" in error_of(reply)["message"]
+
+
+async def test_a_whole_reply_has_a_limit_of_its_own_and_a_stream_none(
+    open_site: OpenSite,
+) -> None:
+    limits = {"whole": 100, "idle": 1000, "firstByte": 1000}
+    site = await open_site(provider={"timeouts": limits})
+    for request, begin, has_limit in (
+        (BODY, whole(COMPLETION)[:-5], True),
+        (STREAM, stream(EVENT, end=b""), False),
+    ):
+        site.upstream.script = then_wait(begin)
+        caller = await site.caller()
+        caller.send(post(CHAT, request))
+        await site.busy_peer()
+        await site.settle()
+        site.later(101)
+        if has_limit:
+            reply = await caller.reply()
+            assert reply.status == 504
+            assert "(limit: whole)" in error_of(reply)["message"]
+            await until(lambda: not site.upstream.busy_peers, "a left upstream")
+        else:
+            await site.settle()
+            assert site.runtime.pipeline.active == 1
 
 
 @pytest.mark.parametrize(
