@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from tests.parts.http_text import Message, requests
 from tests.parts.ports import HOST
 
+TIMEOUT_S = 20.0
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -19,7 +20,8 @@ async def listening(
 ) -> AsyncIterator[int]:
     """Serve each connection by `serve`, then close it; answers the port.
 
-    What `serve` raises fails the test, but for the other end's going away.
+    The block has a deadline. What `serve` raises fails the test, but for the other
+    end's going away.
     """
     tasks: set[asyncio.Task[None]] = set()
 
@@ -38,7 +40,8 @@ async def listening(
 
     server = await asyncio.start_server(accept, host, 0, ssl=tls)
     try:
-        yield server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(TIMEOUT_S):
+            yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         for task in tasks:

@@ -320,7 +320,7 @@ async def test_a_cancelled_fetch_leaves_no_connection(real: Client) -> None:
         await hang(reader, writer)
         gone.set()
 
-    async with listening(serve) as port, asyncio.timeout(10):
+    async with listening(serve) as port:
         url = f"http://{HOST}:{port}/"
         fetching = asyncio.ensure_future(real.fetch_for(Tls())("GET", url))
         await asked.wait()

@@ -291,7 +291,7 @@ async def test_a_handshake_that_hangs_has_a_deadline(
         await hang(reader, writer)
         gone.set()
 
-    async with listening(serve) as port, asyncio.timeout(20):
+    async with listening(serve) as port:
         tls = Tls(ca_file=str(authority.file))
         proxy = f"http://{HOST}:{port}" if kind == "proxy" else None
         origin = Origin("https", HOST, port, tls, proxy)
@@ -314,7 +314,7 @@ async def test_cancelled_half_open_it_closes_what_is_open(
         await hang(reader, writer)
         gone.set()
 
-    async with listening(serve) as port, asyncio.timeout(20):
+    async with listening(serve) as port:
         tls = Tls(ca_file=str(authority.file))
         proxy = f"http://{HOST}:{port}" if kind == "proxy" else None
         dialling = asyncio.ensure_future(
