@@ -36,6 +36,7 @@ from proxy.server.router import Router
 
 _log: Final = logging.getLogger("local_ai")
 _LAST_WORDS_S: Final = 2.0
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 _TESTED_AIOHTTP: Final = "3.14."
 
 
@@ -67,6 +68,7 @@ async def _serve(loaded: Loaded) -> int:
         print(greeting(config, runtime.registry.providers, address), flush=True)
         await stop.wait()
         await drain(runtime, door, runner)
+        _hear_no_more()
     return 0
 
 
@@ -184,9 +186,17 @@ def _settle_memory() -> None:
 def _stop_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
+    for name in _STOPPING:
         loop.add_signal_handler(name, stop.set)
     return stop
+
+
+def _hear_no_more() -> None:
+    """Ignore whoever says it again: the last steps of a good end stay one."""
+    loop = asyncio.get_running_loop()
+    for name in _STOPPING:
+        loop.remove_signal_handler(name)
+        signal.signal(name, signal.SIG_IGN)
 
 
 def _cannot_listen(config: Config, error: OSError) -> int:

@@ -104,6 +104,18 @@ async def test_an_idle_gateway_stops_at_once(gateway: Start) -> None:
         writer.close()
 
 
+async def test_a_signal_that_is_sent_again_and_again_changes_nothing(
+    gateway: Start,
+) -> None:
+    running = await gateway(None, "--no-discover")
+    await until(lambda: running.stdout, "the greeting")
+    async with asyncio.timeout(10):
+        while running.process.poll() is None:
+            running.terminate()
+            await asyncio.sleep(0.001)
+    assert running.process.returncode == 0
+
+
 async def _started(gateway: Start, upstream: Faulty, *, drain_s: int) -> Gateway:
     return await gateway(
         only(

@@ -47,9 +47,10 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture(autouse=True)
-def memory_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What suits a process that serves does not suit one that runs tests."""
     monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    monkeypatch.setattr(app, "_hear_no_more", lambda: None)
 
 
 async def served(server: dict[str, Any]) -> int:
