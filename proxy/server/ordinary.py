@@ -16,7 +16,7 @@ from providers.wire.dialect import Dialect
 from proxy.auth.access import Access
 from proxy.core import clock
 from proxy.core.call import Call, Reply
-from proxy.core.errors import GatewayError, GatewayFault
+from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.ids import Ids
 from proxy.core.types import Headers, Pair
 from proxy.server.body import StreamedBody
@@ -85,6 +85,7 @@ class OrdinaryDoor:
         id_ = self._ids.next()
         try:
             target = read_target(request.raw_path)
+            _check_authority(target, headers)
             if _is_preflight(request, headers):
                 self._access.admit(headers)
                 return _bare(204, [*ids(name or id_), *self._access.preflight(headers)])
@@ -221,6 +222,15 @@ def _length(request: web.BaseRequest) -> int | None:
     if not request.can_read_body:
         return 0
     return request.content_length
+
+
+def _check_authority(target: Target, headers: Headers) -> None:
+    """Who may call is decided by Host, which an absolute target would replace."""
+    host = headers.get("host") or ""
+    if target.authority is not None and target.authority.lower() != host.lower():
+        raise CallerFault(
+            "invalid_path", "The target names another host than the Host field."
+        )
 
 
 def _is_preflight(request: web.BaseRequest, headers: Headers) -> bool:

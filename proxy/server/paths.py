@@ -12,18 +12,21 @@ from proxy.core.errors import CallerFault
 _PLAIN: Final = re.compile(r"/[A-Za-z0-9_\-./:~@]*")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:2[Ff]|5[Cc])")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_ABSOLUTE: Final = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """`raw` is the path as sent, `path` decoded once, `query` as sent without `?`.
 
-    What is as sent is latin-1 text: one character for each byte.
+    What is as sent is latin-1 text: one character for each byte. `authority` is the
+    host that an absolute-form target names.
     """
 
     raw: str
     path: str
     query: str
+    authority: str | None = None
 
     @property
     def sent(self) -> str:
@@ -44,15 +47,16 @@ def read_target(target: str) -> Target:
     """
     if not target.isascii():
         target = target.encode("utf-8", "surrogateescape").decode("latin-1")
+    authority = None
     if not target.startswith("/"):
-        target = _without_authority(target)
+        authority, target = _split(target)
     raw, _, query = target.partition("?")
     if _CONTROL.search(target) or "#" in target:
         raise _invalid("it holds a character that no path may")
     path = raw if _PLAIN.fullmatch(raw) else _decode(raw)
     if "/." in path and any(part in (".", "..") for part in path.split("/")):
         raise _invalid("it holds dot segments")
-    return Target(raw, path, query)
+    return Target(raw, path, query, authority)
 
 
 def _decode(raw: str) -> str:
@@ -69,12 +73,12 @@ def _decode(raw: str) -> str:
     return path
 
 
-def _without_authority(target: str) -> str:
-    scheme, mark, rest = target.partition("://")
-    if mark and scheme.lower() in ("http", "https"):
-        slash = rest.find("/")
-        return rest[slash:] if slash >= 0 else "/"
-    raise _invalid("it does not begin with a slash")
+def _split(target: str) -> tuple[str, str]:
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        raise _invalid("it does not begin with a slash")
+    authority, rest = found.groups()
+    return authority, rest if rest.startswith("/") else f"/{rest}"
 
 
 def _invalid(why: str) -> CallerFault:

@@ -181,7 +181,7 @@ async def test_an_encoded_path_is_the_same_route(site: Site) -> None:
 
 
 async def test_the_absolute_form_is_the_same_route(site: Site) -> None:
-    reply = await site.ask(post(f"http://127.0.0.1:1{CHAT}", BODY))
+    reply = await site.ask(post(f"http://127.0.0.1{CHAT}", BODY))
     assert reply.body == COMPLETION
 
 
