@@ -28,6 +28,7 @@ _UNSAFE: Final = re.compile(r"[\r\n\0]")
 _ONE_LENGTH: Final = re.compile(
     rb"\r\ncontent-length: ([0-9]{1,15})\r\n", re.IGNORECASE
 )
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _REMEMBERED: Final = 128
 _BODILESS: Final = frozenset({204, 304})  # RFC 9112 §6.3; 205 is framed as it says
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
@@ -134,19 +135,15 @@ def _framing(
 ) -> tuple[int | None, bool]:
     lengths = [value for name, value in pairs if name == "content-length"]
     codings = [value for name, value in pairs if name == "transfer-encoding"]
+    if len(lengths) > 1 or (lengths and not _NUMBER.fullmatch(lengths[0])):
+        raise _broken("its Content-Length is not one number")
     if method == "HEAD" or status in _BODILESS or 100 <= status < 200:
         return 0, False
     if codings:
         if lengths or len(codings) > 1 or codings[0].lower() != "chunked":
             raise _broken("its body's framing is ambiguous")
         return None, True
-    if not lengths:
-        return None, False
-    if len(lengths) > 1 or not lengths[0].isascii() or not lengths[0].isdigit():
-        raise _broken("its Content-Length is not one number")
-    if len(lengths[0]) > 15:
-        raise _broken("its Content-Length is absurd")
-    return int(lengths[0]), False
+    return (int(lengths[0]) if lengths else None), False
 
 
 def read_trailers(raw: bytes) -> tuple[Pair, ...]:
