@@ -30,7 +30,9 @@ from proxy.relay.origin import Origin
 from proxy.routing.model import Candidate
 
 _Shape = tuple[Prepared, tuple[Pair, ...], dict[Origin, bytes]]
-_REMEMBERED_SHAPES: Final = 64
+_REMEMBERED_SHAPES: Final = 16
+# Names are the caller's choice: unusually many or long ones are not kept.
+_LONGEST_SHAPE: Final = 1024
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
@@ -150,9 +152,11 @@ class JsonRequest:
             )
         )
         fields = tuple(heads.towards_upstream(prepared.headers, call, via))
-        if len(call.headers.memo) >= _REMEMBERED_SHAPES:
-            call.headers.memo.clear()
-        shape = call.headers.memo[key] = (prepared, fields, {})
+        shape = (prepared, fields, {})
+        if len(self.model) + sum(map(len, names)) <= _LONGEST_SHAPE:
+            if len(call.headers.memo) >= _REMEMBERED_SHAPES:
+                call.headers.memo.clear()
+            call.headers.memo[key] = shape
         return shape
 
     def _configured(
