@@ -73,17 +73,18 @@ async def test_a_faulty_member_stops_no_other_and_is_reported() -> None:
 
 async def test_members_may_come_and_go_during_a_tick() -> None:
     ticker = Ticker(lambda: 1.0)
-    late = Member()
+    late = [Member(), Member()]
 
     def leave() -> None:
         ticker.discard(leaving)
-        ticker.add(late)
+        for member in late:
+            ticker.add(member)
 
     leaving = Member(leave)
     ticker.add(leaving)
     fire(ticker)
     fire(ticker)
-    assert (len(leaving.ticks), len(late.ticks)) == (1, 1)
+    assert [len(member.ticks) for member in (leaving, *late)] == [1, 1, 1]
 
 
 def test_members_are_counted_once() -> None:

@@ -85,6 +85,20 @@ async def test_a_paused_stage_plays_on_when_resumed(
     assert heard.data == [b"0", b"1", b"2"]
 
 
+async def test_a_stage_paused_before_its_step_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard, _ = connect(monkeypatch, Step(data=b"a"))
+    assert heard.transport is not None
+    heard.transport.write(b"ask")
+    heard.transport.pause_reading()
+    await settle()
+    assert heard.data == []
+    heard.transport.resume_reading()
+    await settle()
+    assert heard.data == [b"a"]
+
+
 async def test_a_step_may_hang_up(monkeypatch: pytest.MonkeyPatch) -> None:
     heard, _ = connect(monkeypatch, Step(data=b"half", close=True), Step(data=b"rest"))
     assert heard.transport is not None

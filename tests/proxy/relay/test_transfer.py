@@ -206,11 +206,12 @@ async def test_a_late_tick_or_pause_of_the_first_leaves_the_second_alone(
     first = await rig.begin(gathered)
     second = rig.start(gathered)
     rig.upstream.feed(SHORT)
-    await asyncio.sleep(0)  # the second has sent, the first has not been woken
-    rig.hands.now += 1000
-    first.transfer.tick(rig.hands.now)
+    rig.hands.now += 1  # before the first one's task is woken
+    first.transfer.tick(rig.hands.now + 1000)
     first.transfer.pause()
     assert rig.upstream.reading
+    await settle()
+    assert len(rig.dial.made) == 1
     assert not rig.upstream.aborted
     rig.upstream.feed(SHORT)
     assert (await second.moved()).body == b"hi"
