@@ -251,3 +251,7 @@ class Adapter(ABC):
     @abstractmethod
     def reach(self, method: str, path: str) -> Reach:
         """Classify a decoded pass-through path (below the root)."""
+
+    @abstractmethod
+    def keeps(self, method: str, path: str) -> bool:
+        """Tell whether a decoded path (below the root) is known to be the owner's."""

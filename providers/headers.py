@@ -43,6 +43,17 @@ ALLOWED: Final = frozenset(
 ALLOWED_PREFIX: Final = "x-stainless-"
 ALLOWED_SUFFIXES: Final = ("-beta", "-version")
 
+# Frameworks that obey these do other than what method and path, which are judged, say.
+OVERRIDES: Final = frozenset(
+    {
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+    }
+)
+
 _IDENTITY: Final = ("accept-encoding", "identity")
 _SECRET_WORDS: Final = ("auth", "key", "secret", "token")
 
@@ -88,7 +99,7 @@ class HeaderPolicy:
         # nobody may ask for them compressed, the operator included.
         self._refused = private | FRAMING | names | {"accept-encoding"}
         self._allowed = (ALLOWED | allowed | wished) - self._refused
-        self._passage_dropped = private | FRAMING | names
+        self._passage_dropped = private | FRAMING | OVERRIDES | names
         self._passage_own = tuple(own)
         self.own = (*(pair for pair in own if pair[0] != _IDENTITY[0]), _IDENTITY)
         self.secrets = _secrets(settings, operator)

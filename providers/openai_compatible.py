@@ -195,6 +195,9 @@ class OpenAICompatible(Adapter):
     def reach(self, method: str, path: str) -> Reach:
         return self._paths.classify(method, self.below_root(path))
 
+    def keeps(self, method: str, path: str) -> bool:
+        return self._paths.keeps(method, self.below_root(path))
+
     def _policy(self, key: str | None) -> HeaderPolicy:
         form = self.settings.auth_type
         header = {"bearer": "authorization", "api_key": "x-api-key"}.get(form or "")

@@ -42,6 +42,15 @@ class Paths:
 
     def classify(self, method: str, path: str) -> Reach:
         """Say who may ask `method` of `path`, decoded once and without its query."""
+        return self._named(method, path) or Reach.OWNER
+
+    def keeps(self, method: str, path: str) -> bool:
+        """Tell whether a rule says that a path is the owner's, or it might be read as
+        one that is. Unlike `classify`, what no rule names is not.
+        """
+        return self._named(method, path) is Reach.OWNER
+
+    def _named(self, method: str, path: str) -> Reach | None:
         if not _PLAIN.fullmatch(path):
             return Reach.OWNER
         asked = f"{'GET' if method == 'HEAD' else method} {path}"
@@ -51,4 +60,4 @@ class Paths:
         for start, reach in self._open:
             if asked.startswith(start):
                 return reach
-        return Reach.OWNER
+        return None

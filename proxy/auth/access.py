@@ -20,8 +20,8 @@ from proxy.core.types import Headers, Pair
 _LOCAL_SUFFIXES: Final = (".local", ".internal", ".lan", ".localhost")
 _APP_SCHEMES: Final = frozenset({"app", "file", "tauri", "vscode-webview"})
 # Set by whoever stands between: the caller is then elsewhere, whatever the peer is.
-_FORWARDING: Final = ("forwarded", "via", "x-real-ip")
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]@/\s]*)(?::([0-9]{1,5}))?")
+_FORWARDING_SUFFIXES: Final = ("client-ip", "connecting-ip", "real-ip")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]@/\s%]*)(?::([0-9]{1,5}))?")
 _ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
@@ -91,6 +91,9 @@ class Access:
         """Tell whether the request comes from this machine, through nobody."""
         if not _is_loopback(peer) or not is_direct(name for name, _ in headers):
             return False
+        # A foreign page's links and images come without an Origin.
+        if "origin" not in headers and headers.get("sec-fetch-site") == "cross-site":
+            return False
         return _is_loopback_name(host_name(headers.get("host") or ""))
 
     def _host_is_known(self, host: str) -> bool:
@@ -120,7 +123,8 @@ class Access:
 def is_direct(names: Iterable[str]) -> bool:
     """Tell whether no header of these (lower-case) names says that somebody forwarded."""
     return not any(
-        name in _FORWARDING or name.startswith("x-forwarded-") for name in names
+        name == "via" or "forwarded" in name or name.endswith(_FORWARDING_SUFFIXES)
+        for name in names
     )
 
 

@@ -71,6 +71,8 @@ class Passages:
         if call.operation == PASS_THROUGH:
             limit = self._limit(call, provider, path)
             prefix = call.target.removesuffix(target)
+        elif call.operation == FORWARD and provider.adapter.keeps(call.method, path):
+            self._check_owner(call)
         prepared = provider.adapter.passage(target, call.headers.pairs)
         streams = call.method == "POST" and path in _STREAMS
         return Order(
@@ -121,14 +123,18 @@ class Passages:
     def _limit(self, call: Call, provider: Provider, path: str) -> int | None:
         """Answer how large the body may be: inference has a limit, the rest none."""
         reach = provider.adapter.reach(call.method, path)
-        if reach is Reach.OWNER and not self.access.is_owner(call.headers, call.peer):
+        if reach is Reach.OWNER:
+            self._check_owner(call)
+        limited = reach is Reach.INFERENCE
+        return self.config.server.max_body_bytes if limited else None
+
+    def _check_owner(self, call: Call) -> None:
+        if not self.access.is_owner(call.headers, call.peer):
             raise CallerFault(
                 "forbidden",
                 "This path changes the provider and is for its owner: call it from "
                 "the gateway's own machine.",
             )
-        limited = reach is Reach.INFERENCE
-        return self.config.server.max_body_bytes if limited else None
 
 
 def _body(body: Body, limit_bytes: int | None) -> bytes | AsyncIterator[bytes]:

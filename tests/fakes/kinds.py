@@ -77,6 +77,9 @@ class PlainAdapter(Adapter):
     def reach(self, method: str, path: str) -> Reach:
         return Reach.OWNER
 
+    def keeps(self, method: str, path: str) -> bool:
+        return False
+
 
 def _kind_in(reply: ProbeReply) -> object:
     if reply.status != 200:

@@ -43,3 +43,23 @@ def test_the_stricter_rule_wins_where_two_name_a_path() -> None:
     paths = Paths({"GET /a", "GET /b"}, {"GET /a"}, {"GET /b"})
     assert paths.classify("GET", "/a") is Reach.METADATA
     assert paths.classify("GET", "/b") is Reach.OWNER
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kept"),
+    [
+        ("POST", "/pull", True),
+        ("GET", "/models/hidden/x", True),
+        ("HEAD", "/models/hidden/x", True),
+        ("POST", "/pull/", True),
+        ("POST", "//pull", True),
+        ("POST", "/pull;x", True),
+        ("POST", "/chat", False),
+        ("GET", "/models", False),
+        ("POST", "/brand-new", False),
+    ],
+)
+def test_what_a_rule_keeps_is_kept_however_it_is_written(
+    method: str, path: str, kept: bool
+) -> None:
+    assert PATHS.keeps(method, path) is kept
