@@ -76,6 +76,9 @@ ROUTES: Final = (
     _model("/v1/chat/completions", "chat", hot=True),
     _model("/v1/completions", "completions", hot=True),
     _model("/v1/responses", "responses", hot=True),
+    # No ids: like all of /v1 that we do not know, they go on unchanged.
+    Route("POST", "/v1/responses/compact", "openai", operation=FORWARD),
+    Route("POST", "/v1/responses/input_tokens", "openai", operation=FORWARD),
     _response("GET", "/v1/responses/{id}"),
     _response("DELETE", "/v1/responses/{id}"),
     _response("POST", "/v1/responses/{id}/cancel"),

@@ -173,7 +173,11 @@ class _Ride:
             return Gathered(REFUSAL_LIMIT, None) if is_model else self._plain(head)
         if framing is Framing.PLAIN and (is_model or self._is_json(head)):
             return Gathered(WHOLE_LIMIT, lambda: self._plain(head))
-        if framing is Framing.PLAIN or not self._ends_as_known():
+        is_coded = (head.get("content-encoding") or "identity") != "identity"
+        if is_coded and is_model and framing is not Framing.PLAIN:
+            # Its events cannot be told apart, and we had asked for it plain.
+            raise BrokenReply("it compressed a stream unasked", Phase.FIRST_BYTE)
+        if framing is Framing.PLAIN or is_coded or not self._ends_as_known():
             return self._plain(head)
         return self._events(head, framing)
 
@@ -248,7 +252,8 @@ class _Ride:
         fault = order.provider.adapter.interpret(head.status, head.pairs, body)
         error = failures.from_fault(fault, order.provider)
         self._attempt.code = error.code
-        if fault.blame is Blame.CALLER and self._speaks_dialect(head, body):
+        own_words = fault.blame is Blame.CALLER and not fault.tells_secret
+        if own_words and self._speaks_dialect(head, body):
             self._course.record.code = error.code
             # Some answer 200 with an error in it: the caller gets the real status.
             self._give(head, body, (), fault.status)

@@ -26,6 +26,7 @@ __all__ = ["open_site"]
 # What the API promises in this version, by hand: a row that goes missing is noticed.
 PROMISED = {
     "POST /v1/chat/completions", "POST /v1/completions", "POST /v1/responses",
+    "POST /v1/responses/compact", "POST /v1/responses/input_tokens",
     "GET /v1/responses/{id}", "DELETE /v1/responses/{id}",
     "POST /v1/responses/{id}/cancel", "GET /v1/responses/{id}/input_items",
     "POST /v1/embeddings", "POST /v1/rerank", "POST /v1/moderations",

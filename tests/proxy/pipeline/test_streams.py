@@ -221,3 +221,14 @@ async def test_a_stream_without_a_known_terminator_ends_when_http_says(
     broken = await caller.last()
     assert broken.body == body
     assert not broken.complete
+
+
+async def test_a_stream_compressed_unasked_is_refused(site: Site) -> None:
+    packed = stream(EVENT, DONE).replace(
+        b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n", 1
+    )
+    site.upstream.script = answers(packed)
+    reply = await site.ask(post(CHAT, STREAM))
+    assert reply.status == 502
+    assert b"compressed" in reply.body
+    assert (await site.record()).code == "upstream_error"
