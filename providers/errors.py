@@ -20,7 +20,8 @@ class Blame(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A failed reply, read. `message`, `code`, `type` and `param` are the upstream's
-    words, where it had some; `retry_after_s` is what it asked for.
+    words, where it had some; `retry_after_s` is what it asked for. `tells_secret`:
+    its body holds a credential of ours, and must not be passed on.
     """
 
     blame: Blame
@@ -30,6 +31,7 @@ class Fault:
     type: str | None = None
     param: str | None = None
     retry_after_s: float | None = None
+    tells_secret: bool = False
 
     @property
     def retryable(self) -> bool:

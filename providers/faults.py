@@ -7,6 +7,7 @@ nothing at all. Never raises: what cannot be read becomes a plain sentence.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -94,6 +95,7 @@ def read_fault(
         type=_clean_word(words.type, secrets),
         param=_clean_word(words.param, secrets),
         retry_after_s=read_retry_after(headers),
+        tells_secret=_tells_secret(body, secrets),
     )
 
 
@@ -254,6 +256,13 @@ def _seconds(value: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 else None
+
+
+def _tells_secret(body: bytes, secrets: Sequence[str]) -> bool:
+    """Tell whether a secret stands anywhere in a body, in JSON escaped or not."""
+    with contextlib.suppress(ValueError):
+        body = orjson.dumps(orjson.loads(body))
+    return any(secret.encode() in body for secret in secrets)
 
 
 def _clean(text: str, secrets: Sequence[str]) -> str:

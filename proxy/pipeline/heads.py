@@ -78,4 +78,6 @@ def relocated(location: str, base_url: str, prefix: str) -> str:
 
 def _ascii(text: str) -> str:
     """Header text: anything outside printable ASCII is escaped."""
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+    if text.isascii() and text.isprintable():
+        return text
+    return text.encode("unicode_escape").decode("ascii")

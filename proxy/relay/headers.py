@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from proxy.core.types import Pair
@@ -33,6 +33,12 @@ _ITS_OWN_PREFIXES: Final = (
     "anthropic-ratelimit-",
     "x-proxy-",
 )
+
+# What decides how a reply is read stands in its head (RFC 9110 §6.5.1).
+_NO_TRAILER: Final = frozenset({
+    "age", "cache-control", "content-encoding", "content-range", "content-type",
+    "expires", "location", "trailer", "vary", "www-authenticate",
+})  # fmt: skip
 
 
 def block_for_caller(
@@ -72,6 +78,18 @@ def for_caller(pairs: Iterable[Pair], *, as_is: bool = False) -> list[Pair]:
     ]
 
 
+def trailers_for_caller(trailers: Sequence[Pair], head: ReplyHead) -> tuple[Pair, ...]:
+    """Filter the fields behind a reply's body."""
+    if not trailers:
+        return ()
+    named = _named_by_connection(head.pairs)
+    return tuple(
+        pair
+        for pair in for_caller(trailers, as_is=True)
+        if pair[0] not in _NO_TRAILER and pair[0] not in named
+    )
+
+
 def _is_dropped(name: str, as_is: bool) -> bool:
     if name in _HOP or name in _PRIVATE or name.startswith("access-control-"):
         return True
@@ -80,7 +98,7 @@ def _is_dropped(name: str, as_is: bool) -> bool:
     return name in _ITS_OWN or name.startswith(_ITS_OWN_PREFIXES)
 
 
-def _named_by_connection(pairs: list[Pair]) -> frozenset[str]:
+def _named_by_connection(pairs: Sequence[Pair]) -> frozenset[str]:
     """Fields that Connection declares to be for this hop only."""
     values = [value for name, value in pairs if name == "connection"]
     if not values:

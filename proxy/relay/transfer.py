@@ -26,6 +26,7 @@ from proxy.relay.errors import (
     UpstreamFailed,
 )
 from proxy.relay.head import ReplyHead
+from proxy.relay.headers import trailers_for_caller
 from proxy.relay.modes import Mode
 from proxy.relay.origin import Origin
 
@@ -165,9 +166,9 @@ class Transfer:
         self._mode.data(data)
 
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
-        assert self._mode is not None
+        assert self._mode is not None and self.head is not None
         self._connection = None
-        self._trailers = trailers
+        self._trailers = trailers = trailers_for_caller(trailers, self.head)
         try:
             self._mode.end(trailers)
         except UpstreamFailed as error:

@@ -19,6 +19,7 @@ from proxy.relay.client import Client, Outgoing
 from proxy.relay.connection import Connection
 from proxy.relay.errors import Phase, TimedOut, UpstreamFailed
 from proxy.relay.head import ReplyHead
+from proxy.relay.headers import trailers_for_caller
 from proxy.relay.origin import Origin
 
 IDLE_S: Final = 3600.0
@@ -159,7 +160,8 @@ class WebSocketTransfer:
 
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
         self._connection = None  # the pool's again
-        self._reply.end(trailers)
+        assert self.head is not None
+        self._reply.end(trailers_for_caller(trailers, self.head))
         self.finish()
 
     def on_failed(self, error: UpstreamFailed) -> None:
