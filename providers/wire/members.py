@@ -20,6 +20,10 @@ from providers.wire import peek
 from providers.wire.splice import Span, splice
 
 _STEP: Final = 1 << 16
+# What a request may hold at its top level. Each costs memory and microseconds, so
+# large bodies are counted before they are taken apart.
+_MOST: Final = 1000
+_LARGE: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
 _space: Final = re.compile(rb"[ \t\r\n]*").match
 _colon: Final = re.compile(rb"[ \t\r\n]*:?[ \t\r\n]*").match
@@ -122,8 +126,8 @@ def read_members(body: bytes) -> Members:
     """Take a JSON object apart. Raises MalformedJSON.
 
     Refused besides syntax errors: anything but an object, invalid UTF-8, a byte
-    order mark, NaN and Infinity, a top-level key twice (also when escaped), and
-    nesting deeper than the interpreter's stack.
+    order mark, NaN and Infinity, a top-level key twice (also when escaped), more
+    than 1000 of them, and nesting deeper than the interpreter's stack.
     """
     _check_encoding(body)
     try:
@@ -156,12 +160,22 @@ def with_member(raw_object: bytes, name: str, value: bytes) -> bytes:
 def _decode(body: bytes) -> tuple[bytes, peek.Object]:
     """Decode the body, or else a text of the same layout without lone surrogates."""
     try:
-        return body, peek.decode(body)
+        return body, _bounded(body)
     except msgspec.DecodeError:
         source = peek.without_surrogates(body)
         if source == body:
             raise
-        return source, peek.decode(source)
+        return source, _bounded(source)
+
+
+def _bounded(body: bytes) -> peek.Object:
+    too_many = MalformedJSON(f"the body has more than {_MOST} members")
+    if len(body) > _LARGE and peek.has_more_members(body, _MOST):
+        raise too_many
+    raws = peek.decode(body)
+    if len(raws) > _MOST:
+        raise too_many
+    return raws
 
 
 def _check_encoding(body: bytes) -> None:

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 _BOUNDARY: Final = re.compile(
-    r'boundary=(?:"([^"]{1,200})"|([^";,\s]{1,200}))(?:[;,\s]|$)', re.IGNORECASE
+    r'[;\s]boundary=(?:"([^"]{1,200})"|([^";,\s]{1,200}))(?:[;,\s]|$)', re.IGNORECASE
 )
 _PART_HEAD_LIMIT: Final = 8192
 # A part's disposition up to one of its parameters. Those before it are passed whole:
@@ -30,8 +30,9 @@ def boundary_of(content_type: str) -> bytes | None:
     """Read the boundary of a multipart Content-Type; None if there is none."""
     if not content_type.lower().startswith("multipart/form-data"):
         return None
-    match = _BOUNDARY.search(content_type)
-    return (match[1] or match[2]).encode("latin-1") if match else None
+    found = _BOUNDARY.findall(content_type)
+    # Of two, another reader might take the other, and see another form.
+    return "".join(found[0]).encode("latin-1") if len(found) == 1 else None
 
 
 class FieldFinder:

@@ -28,6 +28,42 @@ def decode(body: bytes | msgspec.Raw) -> Object:
     return _decoder.decode(body)
 
 
+class _Key:
+    __slots__ = ()
+
+
+class _Enough(Exception):
+    """The object has more members than were asked about."""
+
+
+def has_more_members(body: bytes, limit: int) -> bool:
+    """Tell whether an object has more than `limit` members, keeping none of them.
+
+    False where it is no JSON: whoever decodes it says why.
+    """
+    at = -1
+    for _ in range(limit + 1):
+        at = body.find(b":", at + 1)
+        if at < 0:
+            return False
+    seen = 0
+
+    def count(_kind: type, _key: object) -> _Key:
+        nonlocal seen
+        seen += 1
+        if seen > limit:
+            raise _Enough
+        return _Key()
+
+    try:
+        msgspec.json.decode(body, type=dict[_Key, msgspec.Raw], dec_hook=count)
+    except _Enough:
+        return True
+    except _unreadable:
+        pass
+    return False
+
+
 def without_surrogates(body: bytes) -> bytes:
     """Put U+FFFD for every escaped surrogate; no byte changes its place."""
     return _SURROGATE.sub(rb"\\uFFFD", body)

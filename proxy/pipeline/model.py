@@ -191,7 +191,12 @@ class JsonRequest:
         given = self._members.raw("stream_options")
         if given is None or given == b"null":
             return b'{"include_usage":true}'
-        return with_member(given, "include_usage", b"true")
+        try:
+            return with_member(given, "include_usage", b"true")
+        except MalformedJSON as error:
+            raise CallerFault(
+                "invalid_field", f"In stream_options {error}.", param="stream_options"
+            ) from error
 
 
 @dataclass(slots=True)

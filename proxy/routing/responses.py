@@ -7,8 +7,11 @@ tenant an id does not exist.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Final
 
 from proxy.core.errors import CallerFault
+
+_LONGEST_ID: Final = 256
 
 
 class ResponseOwners:
@@ -21,7 +24,12 @@ class ResponseOwners:
         self._owners: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     def remember(self, response_id: str, tenant: str, provider_id: str) -> None:
-        """Note the maker of a response. The first tenant to own an id keeps it."""
+        """Note the maker of a response. The first tenant to own an id keeps it.
+
+        An absurdly long id is not kept.
+        """
+        if len(response_id) > _LONGEST_ID:
+            return
         known = self._owners.get(response_id)
         if known is not None and known[0] != tenant:
             return
