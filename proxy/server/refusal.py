@@ -32,8 +32,9 @@ def refusal(error: GatewayError, dialect: Dialect, shown_id: str) -> web.Respons
 
 
 def ids(shown_id: str, dialect: Dialect = Dialect.CHAT) -> list[Pair]:
-    """The fields by which a request is known to its caller."""
-    pairs = [("x-request-id", shown_id)]
+    """The fields by which a request is known to its caller, and we to it."""
+    # Without a name here aiohttp tells its own, and both versions.
+    pairs = [("server", "local-ai"), ("x-request-id", shown_id)]
     if dialect is Dialect.MESSAGES:
         pairs.append(("request-id", shown_id))
     return pairs

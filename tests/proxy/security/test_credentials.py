@@ -229,3 +229,31 @@ async def test_a_stream_that_fails_is_told_with_an_odd_id(site: Site) -> None:
     told = reply.body.split(b"\n\n")[1]
     assert "request id" in json.loads(told.removeprefix(b"data: "))["error"]["message"]
     assert reply.body.endswith(b"\n\ndata: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask("GET", "/"),
+        ask("GET", "/healthz"),
+        ask("GET", "/nowhere"),
+        ask("DELETE", "/healthz"),
+        ask("GET", "/%2e%2e/x"),
+        ask(
+            "OPTIONS",
+            CHAT,
+            "origin: http://localhost",
+            "access-control-request-method: X",
+        ),
+        b"nonsense\r\n\r\n",
+        post(CHAT, b"{"),
+        post(CHAT, BODY),
+    ],
+)
+async def test_no_reply_tells_what_it_was_made_with(
+    site: Site, request_: bytes
+) -> None:
+    """Versions tell which weaknesses to try."""
+    reply = (await site.ask(request_)).raw.lower()
+    for word in (b"aiohttp", b"python", b"uvloop", b"traceback"):
+        assert word not in reply
