@@ -19,13 +19,16 @@ class Body(Protocol):
 
     `length` is the declared length in bytes, None when it was sent chunked;
     `received` counts the bytes that have been read so far; `whole` is all of it
-    where it is here already. Both ways of reading raise CallerFault
+    where it is here already, `is_here` that reading it will not wait. Both ways of reading raise CallerFault
     `request_timeout` when the caller pauses too long.
     """
 
     length: int | None
     received: int
     whole: bytes | None
+
+    @property
+    def is_here(self) -> bool: ...
 
     async def read(self, limit_bytes: int) -> bytes:
         """Read all of it; raises CallerFault `body_too_large` past the limit."""

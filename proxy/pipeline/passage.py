@@ -150,3 +150,14 @@ async def _counted(body: Body, limit_bytes: int) -> AsyncIterator[bytes]:
     async for piece in body.chunks():
         check_size(body.received, limit_bytes)
         yield piece
+
+
+async def gather_body(out: Outgoing, body: Body) -> None:
+    """Take a body that has arrived whole as one piece; waits for nothing.
+
+    Most have: head and body then leave together, so that a server which answers
+    at once has had it all, and a stale connection can be replaced.
+    """
+    if isinstance(out.body, bytes) or out.length is None or not body.is_here:
+        return
+    out.body = b"".join([piece async for piece in out.body])

@@ -27,6 +27,7 @@ from proxy.pipeline.passage import (
     RESPONSE_OBJECT,
     Passages,
     dialect_of,
+    gather_body,
 )
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
 from proxy.routing import select
@@ -160,6 +161,7 @@ class Pipeline:
         if is_upgrade(call):
             await self._tunnels.run(course, order)
         else:
+            await gather_body(order.out, call.body)
             await self._carrier.carry(course, order)
             passages.settle(call, course.reply.status)
 

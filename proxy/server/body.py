@@ -28,6 +28,10 @@ class StreamedBody:
         self._idle_s = idle_s
         self._on_first_read = on_first_read
 
+    @property
+    def is_here(self) -> bool:
+        return self._content.is_eof()
+
     async def read(self, limit_bytes: int) -> bytes:
         if self.length is not None and self.length > limit_bytes:
             raise body_is_too_large(limit_bytes)

@@ -38,6 +38,10 @@ class WholeBody:
         self.received = len(data)
         self.length: int | None = self.received
 
+    @property
+    def is_here(self) -> bool:
+        return True
+
     async def read(self, limit_bytes: int) -> bytes:
         if self.received > limit_bytes:
             raise body_is_too_large(limit_bytes)
@@ -56,6 +60,10 @@ class LateBody:
         self.whole: bytes | None = None
         self.received = received
         self.length: int | None = length
+
+    @property
+    def is_here(self) -> bool:
+        return False
 
     async def read(self, limit_bytes: int) -> bytes:
         raise body_is_late()

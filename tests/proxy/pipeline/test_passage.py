@@ -9,7 +9,9 @@ from typing import cast
 import pytest
 
 from providers.wire.dialect import Dialect
-from proxy.pipeline.passage import dialect_of
+from proxy.pipeline.passage import dialect_of, gather_body
+from proxy.relay.client import Outgoing
+from proxy.server.fast import WholeBody
 from tests.parts.http_text import LAST_CHUNK, chunk, head, post
 from tests.parts.inside import CHAT, OpenSite, Site
 from tests.parts.scripts import (
@@ -258,3 +260,16 @@ async def test_inference_paths_have_a_body_limit_and_others_none(
         if status == 413:
             assert error_of(reply)["code"] == "body_too_large"
     assert [len(sent.body) for sent in site.upstream.requests] == [5000, 5000]
+
+
+async def test_a_body_that_is_here_leaves_with_its_head() -> None:
+    out = Outgoing("POST", "/x", (), WholeBody(b"whole").chunks(), 5)
+    await gather_body(out, WholeBody(b"whole"))
+    assert out.body == b"whole"
+
+
+async def test_a_body_of_unknown_length_keeps_its_framing() -> None:
+    body = WholeBody(b"whole")
+    out = Outgoing("POST", "/x", (), body.chunks(), None)
+    await gather_body(out, body)
+    assert not isinstance(out.body, bytes)
