@@ -1,0 +1,192 @@
+"""The contract for shared volatile state; tests/contract/state holds what it means.
+
+    State
+    ├── slots      how many are taken of each key, never more than its limit
+    ├── rates      how much of each allowance is used up (cost-aware GCRA)
+    ├── cooldowns  what is left alone, and for how long
+    ├── health     what was last seen of a provider, or of a model there
+    └── affinity   which provider served a session or a prefix
+
+Counts are exact: `try_…` answers at once, and None where only another process
+knows. Facts (cooldowns, health, affinity) are read from a copy at hand, written at
+once here and a moment later elsewhere. So a request waits for no more than one
+answer about rates and one about slots, a chunk for none, and within one process
+nothing waits. Every map is bounded; times are spans in seconds, as hosts share no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+Bound = tuple[str, int | None]
+"""A key that is counted, and its limit; None counts without one."""
+
+
+class SlotCounts(Protocol):
+    """Counts what is held of each key. A process that dies gives back what it held."""
+
+    def try_take(self, bounds: tuple[Bound, ...]) -> bool | None:
+        """Take one of every key, or none of any.
+
+        False: one of them is full. None: not known here yet; it is being asked for,
+        and who watches is told when trying again is worth it.
+        """
+        ...
+
+    def give_back(self, bounds: tuple[Bound, ...]) -> None:
+        """Give back one of every key; the limits are not looked at."""
+        ...
+
+    def held(self, key: str) -> int: ...
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when what others did may have made room here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """An allowance: a bucket of `amount` that fills evenly within `period_s`."""
+
+    amount: float
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one request takes from one allowance, known or estimated."""
+
+    key: str
+    rate: Rate
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How an allowance stands: `remaining` of it, full again in `reset_s`.
+
+    `until` is where the charge ends on the clock of whoever granted it.
+    """
+
+    remaining: float
+    reset_s: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer to charges, whose order `levels` has.
+
+    Refused, nothing was taken, and the same charges will be granted in
+    `retry_after_s` if nobody else comes.
+    """
+
+    charges: tuple[Charge, ...]
+    levels: tuple[Level, ...]
+    retry_after_s: float = 0.0
+
+    @property
+    def granted(self) -> bool:
+        return self.retry_after_s == 0.0
+
+
+class RateCounters(Protocol):
+    """Charges allowances: reserved before the work, settled when its cost is known.
+
+    What costs more than the whole bucket costs the bucket, so that it can be had.
+    """
+
+    def try_reserve(self, charges: tuple[Charge, ...]) -> Grant | None:
+        """Take all charges or none; None where `reserve` has to be awaited."""
+        ...
+
+    async def reserve(self, charges: tuple[Charge, ...]) -> Grant: ...
+
+    def settle(self, grant: Grant, costs: tuple[float, ...]) -> None:
+        """Replace the costs that were reserved by the real ones, once.
+
+        A zero gives a charge back, less what has been filled up again since.
+        """
+        ...
+
+
+class Where(NamedTuple):
+    """What a fact is about: a model at a provider, or (None) all of the provider."""
+
+    provider: str
+    model: str | None = None
+
+
+class Cooldowns(Protocol):
+    """What is left alone for a while, never longer than the implementation's cap."""
+
+    def start(self, where: Where, seconds: float) -> float:
+        """Leave it alone for so long from now, or as long as it already is.
+
+        Answers the seconds that remain.
+        """
+        ...
+
+    def remaining_s(self, where: Where) -> float:
+        """Answer 0.0 when it is not cooling down. Exactly this key is looked up."""
+        ...
+
+    def end(self, where: Where) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was last seen; `failures` are those in a row, `age_s` how long ago."""
+
+    status: str
+    failures: int
+    age_s: float
+
+
+class HealthFacts(Protocol):
+    """What probes and traffic have seen of providers and their models."""
+
+    def note(self, where: Where, status: str, *, failed: bool) -> int:
+        """Note what was seen just now; answers the failures in a row."""
+        ...
+
+    def last(self, where: Where) -> Seen | None: ...
+
+    def forget(self, where: Where) -> None: ...
+
+
+class Affinities(Protocol):
+    """Remembers the provider of a key for a while; the longest unused go first."""
+
+    def get(self, key: str) -> str | None: ...
+
+    def put(self, key: str, provider_id: str) -> None:
+        """Remember it; its time begins anew."""
+        ...
+
+    def forget(self, key: str) -> None: ...
+
+
+class State(Protocol):
+    """All of it. What it opens is open between `__aenter__` and `__aexit__`."""
+
+    @property
+    def slots(self) -> SlotCounts: ...
+
+    @property
+    def rates(self) -> RateCounters: ...
+
+    @property
+    def cooldowns(self) -> Cooldowns: ...
+
+    @property
+    def health(self) -> HealthFacts: ...
+
+    @property
+    def affinity(self) -> Affinities: ...
+
+    async def __aenter__(self) -> State: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...

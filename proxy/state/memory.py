@@ -1,0 +1,220 @@
+"""Volatile state of one process: plain maps, so that every answer comes at once.
+
+Each map is bounded. What is no news any more (a full bucket, a cooldown that is
+over) goes first where it is met, the longest untouched when a map is full.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from proxy.core import clock
+from proxy.state import gcra
+from proxy.state.base import Bound, Charge, Grant, Seen, State, Where
+
+K = TypeVar("K")
+V = TypeVar("V")
+Now = Callable[[], float]
+
+ENTRIES: Final = 65_536
+"""The most that each map remembers; a few megabytes when all of them are full."""
+
+LONGEST_COOLDOWN_S: Final = 600.0
+AFFINITY_TTL_S: Final = 3600.0
+
+
+class MemoryState:
+    """A State within this process. It opens nothing and closes nothing."""
+
+    def __init__(
+        self,
+        now: Now = clock.monotonic,
+        *,
+        entries: int = ENTRIES,
+        longest_cooldown_s: float = LONGEST_COOLDOWN_S,
+        affinity_ttl_s: float = AFFINITY_TTL_S,
+    ) -> None:
+        self.slots = MemorySlots()
+        self.rates = MemoryRates(now, entries)
+        self.cooldowns = MemoryCooldowns(now, entries, longest_cooldown_s)
+        self.health = MemoryHealth(now, entries)
+        self.affinity = MemoryAffinity(now, entries, affinity_ttl_s)
+
+    async def __aenter__(self) -> State:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+
+class MemorySlots:
+    """Counts; bounded by what is held, as a key of which nothing is held goes."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, int] = {}
+
+    def try_take(self, bounds: tuple[Bound, ...]) -> bool:
+        held = self._held
+        for key, limit in bounds:
+            if limit is not None and held.get(key, 0) >= limit:
+                return False
+        for key, _ in bounds:
+            held[key] = held.get(key, 0) + 1
+        return True
+
+    def give_back(self, bounds: tuple[Bound, ...]) -> None:
+        held = self._held
+        for key, _ in bounds:
+            left = held[key] - 1
+            if left:
+                held[key] = left
+            else:
+                del held[key]
+
+    def held(self, key: str) -> int:
+        return self._held.get(key, 0)
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Nobody else takes or gives back."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+class MemoryRates:
+    def __init__(self, now: Now, entries: int) -> None:
+        self._now = now
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._entries = entries
+
+    def try_reserve(self, charges: tuple[Charge, ...]) -> Grant:
+        now, full_at = self._now(), self._full_at
+        wait_s = 0.0
+        for charge in charges:
+            wait_s = max(wait_s, gcra.wait_s(full_at.get(charge.key, now), now, charge))
+        if wait_s == 0.0:
+            for charge in charges:
+                known = full_at.get(charge.key, now)
+                self._set(charge.key, gcra.charged(known, now, charge), now)
+        levels = tuple(
+            gcra.level(full_at.get(charge.key, now), now, charge.rate)
+            for charge in charges
+        )
+        return Grant(charges, levels, wait_s)
+
+    async def reserve(self, charges: tuple[Charge, ...]) -> Grant:
+        return self.try_reserve(charges)
+
+    def settle(self, grant: Grant, costs: tuple[float, ...]) -> None:
+        if not grant.granted:
+            return
+        now = self._now()
+        for charge, level, cost in zip(grant.charges, grant.levels, costs, strict=True):
+            known = self._full_at.get(charge.key, now)
+            settled = gcra.settled(known, now, charge, level.until, cost)
+            self._set(charge.key, settled, now)
+
+    def _set(self, key: str, full_at: float, now: float) -> None:
+        if full_at <= now:
+            self._full_at.pop(key, None)
+            return
+        _put(self._full_at, key, full_at, self._entries)
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+
+class MemoryCooldowns:
+    def __init__(self, now: Now, entries: int, longest_s: float) -> None:
+        self._now = now
+        self._entries = entries
+        self._longest_s = longest_s
+        self._ends_at: OrderedDict[Where, float] = OrderedDict()
+
+    def start(self, where: Where, seconds: float) -> float:
+        now = self._now()
+        wanted = now + min(max(seconds, 0.0), self._longest_s)
+        ends_at = max(self._ends_at.get(where, now), wanted)
+        if ends_at > now:
+            _put(self._ends_at, where, ends_at, self._entries)
+        return ends_at - now
+
+    def remaining_s(self, where: Where) -> float:
+        ends_at = self._ends_at.get(where)
+        if ends_at is None:
+            return 0.0
+        remaining = ends_at - self._now()
+        if remaining > 0.0:
+            return remaining
+        del self._ends_at[where]
+        return 0.0
+
+    def end(self, where: Where) -> None:
+        self._ends_at.pop(where, None)
+
+    def __len__(self) -> int:
+        return len(self._ends_at)
+
+
+class MemoryHealth:
+    def __init__(self, now: Now, entries: int) -> None:
+        self._now = now
+        self._entries = entries
+        self._seen: OrderedDict[Where, tuple[str, int, float]] = OrderedDict()
+
+    def note(self, where: Where, status: str, *, failed: bool) -> int:
+        known = self._seen.get(where)
+        failures = (1 if known is None else known[1] + 1) if failed else 0
+        _put(self._seen, where, (status, failures, self._now()), self._entries)
+        return failures
+
+    def last(self, where: Where) -> Seen | None:
+        known = self._seen.get(where)
+        if known is None:
+            return None
+        status, failures, at = known
+        return Seen(status, failures, self._now() - at)
+
+    def forget(self, where: Where) -> None:
+        self._seen.pop(where, None)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
+class MemoryAffinity:
+    def __init__(self, now: Now, entries: int, ttl_s: float) -> None:
+        self._now = now
+        self._entries = entries
+        self._ttl_s = ttl_s
+        self._served: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    def get(self, key: str) -> str | None:
+        known = self._served.get(key)
+        if known is None:
+            return None
+        provider_id, ends_at = known
+        if ends_at <= self._now():
+            del self._served[key]
+            return None
+        self._served.move_to_end(key)
+        return provider_id
+
+    def put(self, key: str, provider_id: str) -> None:
+        _put(self._served, key, (provider_id, self._now() + self._ttl_s), self._entries)
+
+    def forget(self, key: str) -> None:
+        self._served.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._served)
+
+
+def _put(entries: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    """Remember a value as the newest; forget the longest untouched beyond `most`."""
+    entries[key] = value
+    entries.move_to_end(key)
+    if len(entries) > most:
+        entries.popitem(last=False)

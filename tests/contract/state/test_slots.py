@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import asyncio
+
+from proxy.state.base import Bound, State
+
+
+async def take(state: State, *bounds: Bound) -> bool:
+    """Take, and wait for the answer where another process has to be asked."""
+    news = asyncio.Event()
+    state.slots.watch(news.set)
+    while (taken := state.slots.try_take(bounds)) is None:
+        await news.wait()
+        news.clear()
+    return taken
+
+
+async def test_no_more_than_the_limit_is_held(state: State) -> None:
+    taken = [await take(state, ("a", 2)) for _ in range(3)]
+    assert taken == [True, True, False]
+    assert state.slots.held("a") == 2
+
+
+async def test_what_is_given_back_can_be_taken_again(state: State) -> None:
+    await take(state, ("a", 1))
+    state.slots.give_back((("a", 1),))
+    assert state.slots.held("a") == 0
+    assert await take(state, ("a", 1))
+
+
+async def test_keys_are_counted_apart(state: State) -> None:
+    await take(state, ("a", 1))
+    assert await take(state, ("b", 1))
+
+
+async def test_without_a_limit_it_is_counted_all_the_same(state: State) -> None:
+    for _ in range(500):
+        assert await take(state, ("a", None))
+    assert state.slots.held("a") == 500
+
+
+async def test_several_keys_are_taken_together_or_not_at_all(state: State) -> None:
+    assert await take(state, ("a", 5), ("a/model", 1))
+    assert not await take(state, ("a", 5), ("a/model", 1))
+    assert state.slots.held("a") == 1
+    assert await take(state, ("a", 5), ("a/other", 1))
+    assert not await take(state, ("a", 2), ("a/third", 1))
+    assert state.slots.held("a/third") == 0
+
+
+async def test_a_lowered_limit_waits_for_what_is_held(state: State) -> None:
+    for _ in range(3):
+        await take(state, ("a", 3))
+    for _ in range(2):
+        assert not await take(state, ("a", 1))
+        state.slots.give_back((("a", 3),))
+    assert not await take(state, ("a", 1))
+    state.slots.give_back((("a", 3),))
+    assert await take(state, ("a", 1))
+
+
+async def test_a_limit_of_zero_lets_nobody_in(state: State) -> None:
+    assert not await take(state, ("a", 0))
