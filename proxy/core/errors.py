@@ -82,6 +82,11 @@ _ENTRIES: Final = (
           "The Content-Type or Content-Encoding is not one this route takes.",
           "Send application/json (multipart/form-data on the audio and image "
           "routes), plain or gzip or deflate encoded."),
+    Entry("queue_full", "rate_limit_error", 429, "Queue full",
+          "No slot is free and no more requests may wait: this one, or a newer one of "
+          "the same key, had to give way.",
+          "Wait as long as Retry-After says, send fewer requests at once, or raise "
+          "routing.queue.maxLength."),
     Entry("upstream_rate_limited", "rate_limit_error", 429, "Rate limited upstream",
           "The provider refused the request because of its own rate limit.",
           "Wait as long as Retry-After says."),
@@ -105,6 +110,10 @@ _ENTRIES: Final = (
     Entry("upstream_auth_failed", "server_error", 502, "Provider key refused",
           "The provider refused the key that the gateway holds for it.",
           "Correct authSecret of that provider or its environment variable."),
+    Entry("provider_capacity_exceeded", "server_error", 503, "No free slot in time",
+          "Every provider of the model was busy for as long as a request may wait.",
+          "Ask again later; raise routing.queue.maxWaitSeconds or the maxConcurrent of "
+          "a provider, or add a provider."),
     Entry("all_providers_unavailable", "server_error", 503, "No provider available",
           "Every provider that could serve this is disabled or down.",
           "Start one; GET /health?verbose=1 shows their state."),
