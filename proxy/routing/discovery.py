@@ -52,23 +52,41 @@ class Discovery:
         self._fetch_for = fetch_for
         self._tasks = tasks
         self._now = now
-        self._refresh_s = config.discovery.refresh_seconds
-        self._certain = certain(config, registry.kinds)
-        self._guesses = local_guesses(config, registry.kinds, own_address)
+        self._own_address = own_address
+        self.load(config)
         self._health = Health(registry, fetch_for, tasks, now=now, jitter=jitter)
         self._scan: asyncio.Task[None] | None = None
         self._scanned_at: float | None = None
         self._looked_at: float | None = None
         self._look: asyncio.Task[None] | None = None
 
-    async def first_look(self, limit_s: float = LOOK_S) -> None:
-        """Look at everything, waiting `limit_s` at most; the rest goes on behind.
+    def load(self, config: Config) -> None:
+        """Heed this configuration from now on."""
+        kinds = self._registry.kinds
+        self._refresh_s = config.discovery.refresh_seconds
+        self._certain = certain(config, kinds)
+        self._guesses = local_guesses(config, kinds, self._own_address)
+        self._configured = {address_of(p.base_url) for p in config.providers}
 
-        Adds the clouds with a key and the demo provider before it looks.
-        """
+    def finds(self, found: ProviderConfig) -> bool:
+        """Tell whether a provider that was found would be found again."""
+        if any(config.id == found.id for config in self._certain):
+            return True
+        address = address_of(found.base_url)
+        return address in self._guesses and address not in self._configured
+
+    def add_certain(self) -> None:
+        """Add the clouds with a key and the demo provider, where they are missing."""
         for config in self._certain:
             if self._registry.get(config.id) is None:
                 self._registry.add(config)
+
+    async def first_look(self, limit_s: float = LOOK_S) -> None:
+        """Look at everything, waiting `limit_s` at most; the rest goes on behind.
+
+        Adds what needs no looking for before it looks.
+        """
+        self.add_certain()
         await self.look_now(limit_s)
 
     async def look_now(self, limit_s: float = LOOK_S) -> None:
@@ -124,7 +142,7 @@ class Discovery:
 
     async def _knock(self, address: Address) -> None:
         """Ask the server at an address, if there is one, what it is; kind by kind."""
-        for guess in self._guesses[address]:
+        for guess in self._guesses.get(address, ()):  # a reload may have come between
             if self._is_known(guess):
                 continue
             fetch = self._fetch_for(guess)

@@ -58,7 +58,7 @@ class Health:
         self._tasks = tasks
         self._now = now
         self._jitter = jitter
-        self._flights: dict[str, asyncio.Task[None]] = {}
+        self._flights: dict[str, tuple[ProviderConfig, asyncio.Task[None]]] = {}
         self._asked_at: dict[str, float] = {}
         self._due_at: dict[str, float] = {}
 
@@ -69,15 +69,18 @@ class Health:
                 self.check(provider)
 
     def check(self, provider: Provider) -> asyncio.Task[None]:
-        """Look at a provider now; joins a look that is under way."""
-        flight = self._flights.get(provider.id)
-        if flight is not None and not flight.done():
-            return flight
+        """Look at a provider now; joins a look that is under way.
+
+        Not one at what it was before a reload.
+        """
+        config, known = provider.config, self._flights.get(provider.id)
+        if known is not None and known[0] is config and not known[1].done():
+            return known[1]
         now = self._now()
         self._asked_at[provider.id] = now
         self._due_at[provider.id] = now + self._pause_s(provider)
         flight = self._tasks.start(self._look(provider), f"probe {provider.id}")
-        self._flights[provider.id] = flight
+        self._flights[provider.id] = (config, flight)
         return flight
 
     def check_again(self) -> list[asyncio.Task[None]]:
@@ -99,17 +102,20 @@ class Health:
     async def _look(self, provider: Provider) -> None:
         if provider.held is Status.DISABLED:
             return
-        asker = _Asker(provider, self._fetch_for(provider.config))
+        config = provider.config
+        asker = _Asker(provider, self._fetch_for(config))
         probe = _liveness(provider)
         try:
             answer = await asker.ask(probe)
         except FetchFailed as error:
-            self._registry.report(provider, _unanswered(provider, error))
-            return
-        if answer.status == 429:
-            self._postpone(provider, answer)
-        finding = await _read(provider, asker, answer)
-        self._registry.report(provider, finding)
+            finding = _unanswered(provider, error)
+        else:
+            if answer.status == 429:
+                self._postpone(provider, answer)
+            finding = await _read(provider, asker, answer)
+        # After a reload it may be another server: this says nothing of that one.
+        if provider.config is config:
+            self._registry.report(provider, finding)
 
     def _postpone(self, provider: Provider, answer: Fetched) -> None:
         asked_for = answer.headers.get("retry-after") or ""

@@ -110,15 +110,30 @@ class Registry:
         self.providers: tuple[Provider, ...] = ()
         self.load(configs)
 
-    def load(self, configs: Iterable[ProviderConfig]) -> None:
-        """Take the configured providers; keep what is known of those that stay."""
+    def load(
+        self,
+        configs: Iterable[ProviderConfig],
+        is_still_found: Callable[[ProviderConfig], bool] | None = None,
+    ) -> tuple[Provider, ...]:
+        """Take the configured providers; keep what is known of those that stay.
+
+        `is_still_found` tells which found ones do, all when it is None. Answers
+        those that are new or changed: what was seen of them may no longer hold.
+        """
         wanted = {config.id: config for config in configs}
-        found = [p for p in self._providers.values() if p.config.discovered]
-        kept = {p.id: p.config for p in found if p.id not in wanted}
+        found = [p.config for p in self._providers.values() if p.config.discovered]
+        kept = {
+            config.id: config
+            for config in found
+            if config.id not in wanted
+            and (is_still_found is None or is_still_found(config))
+        }
+        before = {id_: p.config for id_, p in self._providers.items()}
         self._providers = {
             id_: self._renewed(config) for id_, config in (wanted | kept).items()
         }
         self._changed()
+        return tuple(p for p in self.providers if before.get(p.id) is not p.config)
 
     def add(self, config: ProviderConfig) -> Provider:
         """Take a provider that was found; its id must be free."""
@@ -179,9 +194,13 @@ class Registry:
         known = self._providers.get(config.id)
         if known is None or known.kind != config.kind:
             return Provider(config, self.adapter(config), held=held)
-        if known.config != config:
+        was = known.config
+        if was != config:
             known.config, known.adapter = config, self.adapter(config)
-            known.held = held
+            if was.enabled != config.enabled:
+                known.held = held
+            if was.base_url != config.base_url:
+                _forget(known)
         return known
 
     def _changed(self) -> None:
@@ -190,3 +209,12 @@ class Registry:
         )
         for callback in self._watchers:
             callback()
+
+
+def _forget(provider: Provider) -> None:
+    """It is another server now. Its models stay until that one has told its own:
+    who names one of them meanwhile is not turned away.
+    """
+    provider.health = Status.UNKNOWN
+    provider.failures = 0
+    provider.last_error = provider.latency_s = provider.found_slots = None

@@ -331,3 +331,52 @@ async def test_one_provider_can_be_checked_alone(tasks: Tasks) -> None:
     at.world.serve("http://pc.lan", "ollama", "llama3")
     await at.discovery.check(at.registry.providers[0])
     assert at.states() == {"mine": Status.ONLINE}
+
+
+def off() -> DiscoveryConfig:
+    return DiscoveryConfig(enabled=False)
+
+
+@pytest.mark.parametrize(
+    ("after", "stays"),
+    [
+        ({}, True),
+        ({"discovery": off()}, False),
+        ({"discovery": off(), "local_hints": {"ollama": OLLAMA}}, True),
+        ({"providers": (file_provider(OLLAMA),)}, False),
+        ({"providers": (file_provider("http://box.lan:11434"),)}, True),
+    ],
+)
+async def test_after_a_reload_it_is_known_who_would_be_found_again(
+    tasks: Tasks, after: dict[str, Any], stays: bool
+) -> None:
+    at = Bench(tasks, config())
+    at.world.serve(OLLAMA, "ollama", "llama3")
+    await at.look()
+    (found,) = at.registry.providers
+    at.discovery.load(config(**after))
+    assert at.discovery.finds(found.config) is stays
+
+
+async def test_a_cloud_that_the_file_now_configures_is_the_files_affair(
+    tasks: Tasks,
+) -> None:
+    keys = {"openai": "sk-1"}
+    at = Bench(tasks, config(environment_keys=keys, discovery=off()))
+    at.discovery.add_certain()
+    assert at.states() == {}
+    at.discovery.load(config(environment_keys=keys))
+    at.discovery.add_certain()
+    (found,) = at.registry.providers
+    assert at.discovery.finds(found.config)
+    mine = ProviderConfig(id="mine", kind="openai", endpoint="https://api.openai.com")
+    at.discovery.load(config(environment_keys=keys, providers=(mine,)))
+    assert not at.discovery.finds(found.config)
+
+
+async def test_a_reload_changes_where_it_looks(tasks: Tasks) -> None:
+    at = Bench(tasks, config())
+    at.discovery.load(config(discovery=off()))
+    at.world.serve(OLLAMA, "ollama", "llama3")
+    await at.look()
+    assert at.states() == {}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -251,3 +251,20 @@ async def test_a_defect_in_an_adapter_is_reported_and_asked_again() -> None:
         assert [type(fault) for fault in faults] == [KeyError]
         await at.tick(3600)
         assert len(faults) == 2
+
+
+async def test_what_is_seen_of_a_former_address_is_not_believed(tasks: Tasks) -> None:
+    at = bench(tasks, spark())
+    hangs = at.world.answers[BASE + "/alive"] = asyncio.Event()
+    former = at.health.check(at.provider)
+    await settle()
+    at.world.serve("http://new.lan:1", "vllm", "qwen")
+    at.registry.load([replace(spark(), endpoint="http://new.lan:1")])
+    look = at.health.check(at.provider)
+    assert look is not former
+    await look
+    assert at.provider.status is Status.ONLINE
+    hangs.set()
+    await former
+    assert at.provider.status is Status.ONLINE
+    assert at.provider.last_error is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from providers.base import FoundModel
@@ -160,3 +162,53 @@ def test_first_of_kind_skips_disabled_and_may_find_none() -> None:
     known = registry(config("a", enabled=False))
     assert known.first_of_kind("vllm") is None
     assert known.first_of_kind("ollama") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "held"),
+    [
+        ({"priority": 7}, Status.DRAINING),
+        ({"endpoint": "http://elsewhere.lan"}, Status.DRAINING),
+        ({"enabled": False}, Status.DISABLED),
+    ],
+)
+def test_only_a_changed_enabled_takes_the_operators_word_back(
+    changed: dict[str, object], held: Status
+) -> None:
+    known = registry(config("a"))
+    known.hold(get(known, "a"), Status.DRAINING)
+    known.load([replace(config("a"), **changed)])  # type: ignore[arg-type]
+    assert get(known, "a").held is held
+
+
+def test_one_that_is_enabled_by_a_reload_is_in_use_again() -> None:
+    known = registry(config("a", enabled=False))
+    known.load([config("a")])
+    assert get(known, "a").held is None
+
+
+def test_reload_answers_who_is_to_be_looked_at() -> None:
+    known = registry(config("same"), config("changed"), config("gone"))
+    changed = known.load([config("same"), config("changed", priority=2), config("new")])
+    assert {p.id for p in changed} == {"changed", "new"}
+
+
+def test_another_server_under_an_old_id_is_unknown_but_keeps_the_slots_in_use() -> None:
+    known = registry(config("a"))
+    provider = get(known, "a")
+    seen = Finding(Status.OFFLINE, "gone", (FoundModel("m"),), slots=4, latency_s=0.1)
+    known.report(provider, seen)
+    provider.active = 2
+    known.load([replace(config("a"), endpoint="http://elsewhere.lan")])
+    assert get(known, "a") is provider
+    assert provider.status is Status.UNKNOWN
+    assert (provider.failures, provider.last_error, provider.slots) == (0, None, None)
+    assert (provider.active, [m.id for m in provider.models]) == (2, ["m"])
+
+
+def test_reload_drops_what_would_not_be_found_again() -> None:
+    known = registry()
+    known.add(config("stays", discovered=True))
+    known.add(config("goes", discovered=True))
+    known.load([], lambda found: found.id == "stays")
+    assert ids(known) == ["stays"]
