@@ -1,8 +1,8 @@
 """Every URL on one page. Rows with an operation walk the pipeline, others a handler.
 
 `access` says who may call: public, inference (anybody while authentication is
-off), or reach: decided by the provider's adapter, path by path. `hot` rows are
-those that the fast door may take.
+off), or reach: decided by the provider's adapter, path by path. `hot` names the
+targets of a row, exactly as sent, whose POSTs the fast door may take.
 """
 
 from __future__ import annotations
@@ -39,15 +39,20 @@ class Route:
     fixed: Mapping[str, str] = field(default_factory=_nothing)
     prefix_segments: int = 0
     dialect: Dialect = Dialect.CHAT
-    hot: bool = False
+    hot: tuple[str, ...] = ()
 
 
 def _model(path: str, operation: str, *, hot: bool = False) -> Route:
-    tag = "anthropic" if OPERATIONS[operation].dialect is Dialect.MESSAGES else "openai"
+    dialect = OPERATIONS[operation].dialect
     return Route(
-        "POST", path, tag, operation=operation,
-        dialect=OPERATIONS[operation].dialect, hot=hot,
+        "POST", path, "anthropic" if dialect is Dialect.MESSAGES else "openai",
+        operation=operation, dialect=dialect, hot=_targets(path, dialect) if hot else (),
     )  # fmt: skip
+
+
+def _targets(path: str, dialect: Dialect) -> tuple[str, ...]:
+    """A path as clients ask for it; Anthropic's mark what is beta in the query."""
+    return (path, f"{path}?beta=true") if dialect is Dialect.MESSAGES else (path,)
 
 
 def _get(path: str, handler: Handler, tag: str, access: str = "public") -> Route:
@@ -64,11 +69,29 @@ def _response(method: str, path: str) -> Route:
     )
 
 
-def _passage(path: str, segments: int, **fixed: str) -> Route:
+def _passage(
+    path: str, segments: int, *, hot: tuple[str, ...] = (), **fixed: str
+) -> Route:
+    """`hot` are paths below it."""
+    base = path.removesuffix("/{rest:*}")
     return Route(
         ANY, path, "pass-through", "reach", operation=PASS_THROUGH,
         fixed=fixed, prefix_segments=segments,
+        hot=tuple(base + below for below in hot),
     )  # fmt: skip
+
+
+# What clients of a provider's own API ask for all the time.
+_HOT_V1: Final = (
+    "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings",
+    "/v1/messages",
+)  # fmt: skip
+_HOT_OLLAMA: Final = (
+    "/api/chat", "/api/generate", "/api/embed", "/api/embeddings", *_HOT_V1,
+)  # fmt: skip
+_HOT_LMSTUDIO: Final = (
+    "/api/v0/chat/completions", "/api/v0/completions", "/api/v0/embeddings", *_HOT_V1,
+)  # fmt: skip
 
 
 ROUTES: Final = (
@@ -103,8 +126,8 @@ ROUTES: Final = (
     _anthropic_get("/anthropic/v1/models", models.list_models),
     _anthropic_get("/anthropic/v1/models/{id:*}", models.get_model),
     # Direct pass-through
-    _passage("/ollama/{rest:*}", 1, kind="ollama"),
-    _passage("/lmstudio/{rest:*}", 1, kind="lmstudio"),
+    _passage("/ollama/{rest:*}", 1, hot=_HOT_OLLAMA, kind="ollama"),
+    _passage("/lmstudio/{rest:*}", 1, hot=_HOT_LMSTUDIO, kind="lmstudio"),
     _passage("/providers/{provider}/{rest:*}", 2),
     # Operations
     _get("/", home.home, "operations"),

@@ -9,10 +9,9 @@ Reply and run the same pipeline.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -20,56 +19,10 @@ from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
 from proxy.core.tasks import launch
-from proxy.server.body import body_is_late, body_is_too_large
+from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
 from proxy.server.reply import TransportReply
-
-_NO_PARAMS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-class WholeBody:
-    """A body that has arrived. Implements core.call.Body."""
-
-    __slots__ = ("length", "received", "whole")
-
-    def __init__(self, data: bytes) -> None:
-        self.whole: bytes | None = data
-        self.received = len(data)
-        self.length: int | None = self.received
-
-    @property
-    def is_here(self) -> bool:
-        return True
-
-    async def read(self, limit_bytes: int) -> bytes:
-        if self.received > limit_bytes:
-            raise body_is_too_large(limit_bytes)
-        return self.whole or b""
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield self.whole or b""
-
-
-class LateBody:
-    """A body whose rest does not come: reading it says so."""
-
-    __slots__ = ("length", "received", "whole")
-
-    def __init__(self, length: int, received: int) -> None:
-        self.whole: bytes | None = None
-        self.received = received
-        self.length: int | None = length
-
-    @property
-    def is_here(self) -> bool:
-        return False
-
-    async def read(self, limit_bytes: int) -> bytes:
-        raise body_is_late()
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield await self.read(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +84,14 @@ class FastHandler(Handler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm_body()
-        task = self._call_task
+        task, pending = self._call_task, self._pending
         super().connection_lost(exc)
-        self._pieces.clear()
-        self._pending = None
-        if task is not None:
+        if pending is not None:
+            self._pending = None
+            self._serve(pending[0], LeftBody(pending[1], self._have))
+        elif task is not None:
             task.cancel()
+        self._take_kept()
 
     def _consider(self, data: bytes) -> None:
         """Take a request off what came, or keep it for more, or leave it."""
@@ -193,7 +148,7 @@ class FastHandler(Handler):
         self._disarm()
         super().data_received(data)
 
-    def _serve(self, head: HotHead, body: WholeBody | LateBody) -> None:
+    def _serve(self, head: HotHead, body: WholeBody | LateBody | LeftBody) -> None:
         door = self._door
         door.count(True, "hot")
         reply = TransportReply(
@@ -203,16 +158,18 @@ class FastHandler(Handler):
             bodiless=False,
             request_is_read=_yes if body.whole is not None else _no,
         )
-        path = head.row.path
+        if self.transport is None:
+            reply.lost()
+        where = head.where
         call = Call(
             door.ids.next(),
             head.client_id,
-            head.row.operation or "",
+            where.operation,
             "POST",
-            path,
-            path,
-            "",
-            _NO_PARAMS,
+            where.path,
+            where.target,
+            where.query,
+            where.params,
             head.headers,
             self.peer,
             False,

@@ -1,8 +1,9 @@
 """aiohttp's connection with what a gateway needs besides.
 
 A deadline for a head that arrives slowly, the caller's back-pressure handed to
-the reply in progress, and a caller who closes is noticed at once. These are
-internals of aiohttp (pinned in setup.cfg, tested in tests/proxy/server).
+the reply in progress, and a caller who closes is noticed at once, or soon while
+nothing is read from it. These are internals of aiohttp (pinned in setup.cfg,
+tested in tests/proxy/server).
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from providers.wire.dialect import Dialect
 from proxy.core.call import Pausable, Tunnel
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.ids import Ids
+from proxy.server.leaving import has_left
 from proxy.server.refusal import refusal
 from proxy.server.reply import TransportReply
 
 _log: Final = logging.getLogger("local_ai.server")
+_LOOK_S: Final = 0.5  # upstreams are left within a second of their caller's leaving
 
 
 class Handler(web.RequestHandler):
@@ -31,6 +34,7 @@ class Handler(web.RequestHandler):
         "_head_limit_s",
         "_head_timer",
         "_ids",
+        "_look_timer",
         "_unread_timer",
         "peer",
         "reply",
@@ -49,6 +53,7 @@ class Handler(web.RequestHandler):
         self._ids = ids
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
         self.reply: TransportReply | None = None
         self.peer = ""
 
@@ -68,6 +73,8 @@ class Handler(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()
         self._disarm_unread()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
         if self.reply is not None:
             self.reply.lost()
         super().connection_lost(exc)
@@ -103,6 +110,12 @@ class Handler(web.RequestHandler):
         """Give every further byte to `tunnel`; the connection closes afterwards."""
         self.set_parser(cast(Any, _TunnelFeed(tunnel)))
         return _Reading(self)
+
+    def hold_reading(self) -> None:
+        self._pause_transport_reading()
+
+    def release_reading(self) -> None:
+        self._resume_transport_reading()
 
     def handle_error(
         self,
@@ -170,6 +183,22 @@ class Handler(web.RequestHandler):
         else:
             transport.abort()
 
+    def _pause_transport_reading(self) -> None:
+        super()._pause_transport_reading()
+        # Not ended by going on: bodies pause often, and one look is cheap.
+        if self._look_timer is None and self.transport is not None:
+            self._look_timer = self._loop.call_later(_LOOK_S, self._look_at_caller)
+
+    def _look_at_caller(self) -> None:
+        """Drop a caller who has left while nothing was read from it."""
+        self._look_timer = None
+        transport = self.transport
+        if transport is None or transport.is_closing() or transport.is_reading():
+            return
+        if has_left(transport):
+            self.eof_received()
+        self._look_timer = self._loop.call_later(_LOOK_S, self._look_at_caller)
+
     def _head_is_late(self) -> None:
         self._head_timer = None
         if not self._is_busy() and self.transport is not None:
@@ -215,12 +244,12 @@ class _Reading:
     def pause(self) -> None:
         if not self._paused and self._handler.transport is not None:
             self._paused = True
-            self._handler.transport.pause_reading()
+            self._handler.hold_reading()
 
     def resume(self) -> None:
         if self._paused and self._handler.transport is not None:
             self._paused = False
-            self._handler.transport.resume_reading()
+            self._handler.release_reading()
 
 
 class Server(web.Server):

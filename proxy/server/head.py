@@ -9,12 +9,15 @@ aiohttp: this file decides what to take, never what is valid.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from proxy.core.types import Headers
-from proxy.server.ordinary import Destination, client_id
+from proxy.server.ordinary import Destination, client_id, path_params
+from proxy.server.paths import read_target
+from proxy.server.router import Router
 
 HEAD_LIMIT: Final = 16 << 10
 _REMEMBERED: Final = 512
@@ -36,10 +39,21 @@ _UNUSUAL: Final = frozenset({
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HotTarget:
+    """Where a hot request line leads; the fields are those of a Call."""
+
+    operation: str
+    path: str
+    target: str
+    query: str
+    params: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class HotHead:
     """A head the fast door takes; everything of it but the body's length."""
 
-    row: Destination
+    where: HotTarget
     headers: Headers
     client_id: str | None
 
@@ -48,7 +62,11 @@ class HeadReader:
     """Reads heads of hot rows; answers None, and why, for what is not its own."""
 
     def __init__(self, rows: Iterable[Destination]) -> None:
-        self._rows = {f"POST {row.path} HTTP/1.1".encode(): row for row in rows}
+        self._lines = {
+            f"POST {where.target} HTTP/1.1".encode(): where
+            for row in rows
+            for where in _targets(row)
+        }
         self._known: dict[bytes, HotHead] = {}
         self.reason = ""
 
@@ -56,9 +74,9 @@ class HeadReader:
         """Tell whether an unfinished head may still become one of ours."""
         line, end, _ = data.partition(b"\r\n")
         if end:
-            return line in self._rows
+            return line in self._lines
         line = line.removesuffix(b"\r")
-        return any(row.startswith(line) for row in self._rows)
+        return any(ours.startswith(line) for ours in self._lines)
 
     def read(self, raw: bytes) -> tuple[HotHead, int] | None:
         """Read a head, closing blank line included: it and its body's length."""
@@ -83,20 +101,20 @@ class HeadReader:
         self._known[key] = head
 
     def _why_not(self, raw: bytes) -> str:
-        if raw.partition(b"\r\n")[0] not in self._rows:
+        if raw.partition(b"\r\n")[0] not in self._lines:
             return "path"
         return "size" if len(raw) > HEAD_LIMIT else "no length"
 
     def _read(self, raw: bytes) -> HotHead | None:
         line, _, rest = raw.partition(b"\r\n")
-        row = self._rows.get(line)
+        where = self._lines.get(line)
         fields = _FIELD.findall(rest) if _FIELDS.fullmatch(rest) else []
         pairs = [
             (name.lower().decode("ascii"), value.strip(b" \t").decode("latin-1"))
             for name, value in fields
         ]
         names = {name for name, _ in pairs}
-        if row is None:
+        if where is None:
             self.reason = "path"
         elif not fields:
             self.reason = "malformed"
@@ -108,8 +126,23 @@ class HeadReader:
             # The length belongs to one request; the head is shared by many.
             kept = (pair for pair in pairs if pair[0] != "content-length")
             headers = Headers(kept)
-            return HotHead(row, headers, client_id(headers))
+            return HotHead(where, headers, client_id(headers))
         return None
+
+
+def _targets(row: Destination) -> Iterator[HotTarget]:
+    """Match a row's hot targets as the ordinary door does, once for all requests."""
+    router = Router((row,))
+    for sent in row.hot:
+        target = read_target(sent)
+        params = path_params(router.match("POST", target.path), target)
+        yield HotTarget(
+            row.operation or "",
+            target.path,
+            target.sent,
+            target.query,
+            MappingProxyType(params),
+        )
 
 
 def _is_plain_connection(fields: dict[str, str]) -> bool:

@@ -7,7 +7,7 @@ in api/, wrapped here with what every route gets (http-api §1).
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
@@ -38,7 +38,8 @@ class Destination(Protocol):
 
     Exactly one of `operation` (for the pipeline) and `handler` is set; `fixed`
     are path variables that the row itself decides; `prefix_segments` is how many
-    segments are ours before a pass-through path begins.
+    segments are ours before a pass-through path begins; `hot` are the targets of
+    POSTs, exactly as sent, that the fast door may take.
     """
 
     @property
@@ -55,6 +56,8 @@ class Destination(Protocol):
     def prefix_segments(self) -> int: ...
     @property
     def dialect(self) -> Dialect: ...
+    @property
+    def hot(self) -> Sequence[str]: ...
 
 
 class OrdinaryDoor:
@@ -132,7 +135,7 @@ class OrdinaryDoor:
             path=target.path,
             target=target.sent,
             query=target.query,
-            params=_params(match, target),
+            params=path_params(match, target),
             headers=headers,
             peer=handler.peer,
             secure=request.secure,
@@ -211,7 +214,8 @@ def client_id(headers: Headers) -> str | None:
     return None
 
 
-def _params(match: Match[Destination], target: Target) -> dict[str, str]:
+def path_params(match: Match[Destination], target: Target) -> dict[str, str]:
+    """Answer the path's variables, and those that its row decides."""
     params = {**match.row.fixed, **match.params}
     if match.row.prefix_segments:
         params["raw_rest"] = target.raw_after(match.row.prefix_segments)

@@ -4,16 +4,26 @@ Run `python -m tests.bench.record_heads` after an SDK was upgraded. Each client 
 to a socket on 127.0.0.1 that keeps what it got, so the files hold header lines in
 the order, case and wording of the wire. What changes from call to call becomes a
 placeholder: {host}, {length}.
+
+Those of the npm client need Node and the package in a folder outside the repository:
+
+    npm install --prefix FOLDER openai
+    python -m tests.bench.record_heads --npm FOLDER
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import json
 import re
 import socket
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import anthropic
@@ -30,10 +40,27 @@ CHAT: Final[dict[str, Any]] = {
     "messages": [{"role": "user", "content": "hi"}],
 }
 
+# Node finds the package from the folder it runs in.
+NPM_CALL: Final = """
+import OpenAI from "openai";
+const [baseURL, apiKey, body] = process.argv.slice(1);
+const client = new OpenAI({ apiKey, baseURL, maxRetries: 0 });
+await client.chat.completions.create(JSON.parse(body)).catch((error) => {
+  if (!(error instanceof OpenAI.APIError)) throw error;
+});
+"""
+
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.record_heads")
+    parser.add_argument("--npm", type=Path, metavar="FOLDER", help="has node_modules")
+    folder: Path | None = parser.parse_args().npm
+    write(CLIENTS if folder is None else npm_clients(folder))
+
+
+def write(clients: Mapping[str, Callable[[str], object]]) -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name, call in CLIENTS.items():
+    for name, call in clients.items():
         head = generalise(record(call))
         (FOLDER / f"{name}.http").write_bytes(head)
         print(f"{name}: {len(head.splitlines()) - 1} lines")
@@ -100,15 +127,29 @@ def _anthropic_async(base: str) -> object:
 
 
 def _ollama(base: str) -> object:
-    return ollama.Client(host=base, headers=_bearer()).chat(**CHAT)
+    return ollama.Client(host=f"{base}/ollama", headers=_bearer()).chat(**CHAT)
 
 
 def _ollama_async(base: str) -> object:
     async def chat() -> object:
-        async with ollama.AsyncClient(host=base, headers=_bearer()) as client:
+        host = f"{base}/ollama"
+        async with ollama.AsyncClient(host=host, headers=_bearer()) as client:
             return await client.chat(**CHAT)
 
     return asyncio.run(chat())
+
+
+def npm_clients(folder: Path) -> dict[str, Callable[[str], object]]:
+    """The clients of the packages in `folder`/node_modules."""
+    return {"openai-npm": partial(_openai_npm, folder)}
+
+
+def _openai_npm(folder: Path, base: str) -> object:
+    command = ["node", "--input-type=module", "--eval", NPM_CALL]
+    arguments = [f"{base}/v1", BENCH_KEY, json.dumps(CHAT)]
+    return subprocess.run(
+        [*command, *arguments], cwd=folder, check=True, timeout=WAIT_S
+    )
 
 
 def _bearer() -> dict[str, str]:

@@ -84,7 +84,7 @@ def test_a_row_leads_to_the_pipeline_or_to_a_handler(row: Route) -> None:
 def test_a_row_of_an_operation_fits_it(row: Route) -> None:
     operation = OPERATIONS.get(row.operation or "")
     if operation is None:
-        assert not row.hot
+        assert not row.hot or row.operation == PASS_THROUGH
         return
     assert row.method == operation.method
     assert row.path.removeprefix("/anthropic") == f"/v1{operation.path}"
@@ -99,6 +99,12 @@ def test_every_operation_has_a_route() -> None:
 def test_what_is_asked_all_the_time_is_hot() -> None:
     hot = {row.operation for row in ROUTES if row.hot}
     assert {"chat", "completions", "responses", "messages", "embeddings"} <= hot
+
+
+@pytest.mark.parametrize("row", [row for row in ROUTES if row.hot], ids=name)
+def test_a_hot_target_leads_to_its_row_by_either_door(row: Route) -> None:
+    for target in row.hot:
+        assert HERE.match("POST", target.partition("?")[0]).row is row
 
 
 def test_anthropics_routes_speak_its_dialect() -> None:

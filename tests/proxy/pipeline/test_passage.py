@@ -11,7 +11,7 @@ import pytest
 from providers.wire.dialect import Dialect
 from proxy.pipeline.passage import dialect_of, gather_body
 from proxy.relay.client import Outgoing
-from proxy.server.fast import WholeBody
+from proxy.server.buffered import WholeBody
 from tests.parts.http_text import LAST_CHUNK, chunk, head, post
 from tests.parts.inside import CHAT, OpenSite, Site
 from tests.parts.scripts import (

@@ -9,7 +9,7 @@ import pytest
 from proxy.core.call import Call
 from proxy.core.types import Headers
 from proxy.pipeline.upgrade import is_upgrade
-from proxy.server.fast import WholeBody
+from proxy.server.buffered import WholeBody
 from tests.parts.caller import Caller
 from tests.parts.faulty import Peer
 from tests.parts.http_text import Message, whole

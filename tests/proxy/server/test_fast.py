@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+from proxy.core.call import Call, Reply
+from proxy.pipeline.spine import Pipeline
+from proxy.routes import ROUTES
 from tests.bench import heads
 from tests.parts.http_text import Message, chunk, event_stream_head, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
@@ -24,16 +27,12 @@ def doors(site: Site) -> dict[tuple[bool, str], int]:
     return dict(site.runtime.metrics._counts.doors)
 
 
-def hot_heads() -> list[str]:
-    names = sorted(path.stem for path in heads.FOLDER.glob("*.http"))
-    return [name for name in names if b" /v1/" in heads.head(name, "127.0.0.1", b"")]
-
-
-@pytest.mark.parametrize("name", hot_heads())
+@pytest.mark.parametrize("name", sorted(p.stem for p in heads.FOLDER.glob("*.http")))
 async def test_requests_of_sdks_are_taken_split_at_every_byte(
-    site: Site, name: str
+    open_site: OpenSite, name: str
 ) -> None:
-    site.upstream.script = answers(whole(COMPLETION))
+    kind = "ollama" if name.startswith("ollama") else "vllm"
+    site = await open_site(fast=True, provider={"kind": kind})
     request = heads.head(name, "127.0.0.1", BODY) + BODY
     caller = await site.caller()
     cuts = [*range(1, len(request)), len(request)]
@@ -45,6 +44,39 @@ async def test_requests_of_sdks_are_taken_split_at_every_byte(
         reply = await caller.reply()
         assert reply.status == 200
     assert doors(site) == {(True, "hot"): len(cuts)}
+
+
+async def test_both_doors_make_the_same_calls(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[str, object]] = []
+
+    async def keep(_: Pipeline, call: Call, reply: Reply) -> None:
+        made.append(await told(call))
+        reply.whole(200, (), b"{}")
+
+    monkeypatch.setattr(Pipeline, "run", keep)
+    fields = "x-request-id: mine", "x-odd:  spaced \t", "x-odd-too: \xe4:"
+    callers = [await (await open_site(fast=fast)).caller() for fast in (True, False)]
+    for target in [target for route in ROUTES for target in route.hot]:
+        for caller in callers:
+            caller.send(post(target, BODY, *fields))
+            await caller.reply()
+        fast, ordinary = made
+        assert fast == ordinary
+        assert fast["target"] == target
+        made.clear()
+
+
+async def told(call: Call) -> dict[str, object]:
+    """What a call says of its request, its own id, clock and length field aside."""
+    fields = "client_request_id", "operation", "method", "path", "target", "query"
+    return {name: getattr(call, name) for name in (*fields, "peer", "secure")} | {
+        "params": dict(call.params),
+        "headers": [pair for pair in call.headers if pair[0] != "content-length"],
+        "length": call.body.length,
+        "body": await call.body.read(1 << 20),
+    }
 
 
 async def test_one_byte_at_a_time(site: Site) -> None:
@@ -128,12 +160,16 @@ async def test_a_caller_who_sends_on_during_a_stream_is_held_back(
     await caller.reply()
 
 
-async def test_a_caller_who_leaves_before_its_body_is_complete_leaves_nothing(
-    site: Site,
+async def test_who_leaves_before_the_body_is_whole_opens_no_passage(
+    open_site: OpenSite,
 ) -> None:
+    site = await open_site(fast=True, provider={"kind": "ollama"})
     caller = await site.caller()
-    caller.send(REQUEST[:-5])
-    await until(lambda: site.runner.server.connections, "the connection")  # type: ignore[union-attr]
+    caller.send(post("/ollama/api/chat", BODY)[:-5])
+    await site.settle()
     caller.leave()
-    await until(lambda: not site.runner.server.connections, "its end")  # type: ignore[union-attr]
-    assert not site.records
+    record = await site.record()
+    assert (record.status, record.code) == (499, "client_closed_request")
+    assert record.bytes_in == len(BODY) - 5
+    assert not site.upstream.requests
+    assert doors(site)[(True, "hot")] == 1

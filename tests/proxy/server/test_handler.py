@@ -334,17 +334,28 @@ async def test_who_leaves_while_a_body_passes_through_closes_the_upstream(
     assert record.bytes_in == 4
 
 
-async def test_who_leaves_before_the_body_is_whole_asks_nothing(site: Site) -> None:
+@pytest.mark.parametrize("farewell", ["leave", "finish"])
+async def test_who_leaves_before_the_body_is_whole_is_recorded_and_asks_nothing(
+    site: Site, farewell: str
+) -> None:
     caller = await site.caller()
     caller.send(ASK[:-5])
-    await until(
-        lambda: site.runner.server and site.runner.server.connections, "a caller"
-    )
-    caller.leave()
-    await until(lambda: not site.runner.server.connections, "nobody")  # type: ignore[union-attr]
+    await site.settle()
+    getattr(caller, farewell)()
+    record = await site.record()
+    assert (record.status, record.code) == (499, "client_closed_request")
+    assert (record.path, record.bytes_in) == (CHAT, len(BODY) - 5)
     assert not site.upstream.requests
     assert site.runtime.pipeline.active == 0
-    assert [record.status for record in site.records] in ([], [499])
+
+
+async def test_who_leaves_within_a_head_leaves_nothing(site: Site) -> None:
+    caller = await site.caller()
+    caller.send(ASK[:30])
+    await until(lambda: site.runner.server.connections, "a caller")  # type: ignore[union-attr]
+    caller.leave()
+    await until(lambda: not site.runner.server.connections, "nobody")  # type: ignore[union-attr]
+    assert not site.records
 
 
 async def test_who_leaves_with_requests_sent_ahead_takes_them_along(site: Site) -> None:

@@ -22,14 +22,28 @@ def with_field(field: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in heads.FOLDER.glob("*.http")))
 def test_heads_that_sdks_send_are_taken(name: str) -> None:
-    head = heads.head(name, "127.0.0.1:3500", b"{}")
-    if b" /v1/" not in head:
-        pytest.skip("its route is no hot one yet")
-    found = reader().read(head)
+    found = reader().read(heads.head(name, "127.0.0.1:3500", b"{}"))
     assert found is not None
     assert found[1] == 2
     assert found[0].headers.get("host") == "127.0.0.1:3500"
     assert "content-length" not in found[0].headers
+
+
+@pytest.mark.parametrize("target", [t for route in ROUTES for t in route.hot])
+def test_hot_targets_are_taken(target: str) -> None:
+    found = reader().read(PLAIN.replace(b"/v1/chat/completions", target.encode()))
+    assert found is not None
+    assert found[0].where.target == target
+
+
+@pytest.mark.parametrize(
+    "target", ["/ollama/api/pull", "/ollama/api/chat/", "/ollama/api/ch%61t", "/OLLAMA"]
+)
+def test_other_targets_below_a_hot_row_are_left(target: str) -> None:
+    ours = reader()
+    head = PLAIN.replace(b"/v1/chat/completions", target.encode())
+    assert ours.read(head) is None
+    assert ours.reason == "path"
 
 
 def test_the_same_head_is_read_once_whatever_the_length() -> None:
