@@ -1,16 +1,15 @@
-"""Background tasks: the only place that creates one.
+"""Tasks: the only place that creates one.
 
 A group owns its tasks, reports what they raise and ends them on exit, so that
-no task is forgotten and no exception is lost.
+no task is forgotten and no exception is lost. How a call's coroutine does without
+a task is in proxy.core.run.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 class Tasks:
@@ -44,27 +43,6 @@ class Tasks:
             self._on_fault(error)
 
 
-def launch(
-    work: Coroutine[Any, Any, None], done: Callable[[asyncio.Task[None]], None]
-) -> asyncio.Task[None]:
-    """Start the task of one call; its door owns it and is told when it has ended."""
-    task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(done)
-    return task
-
-
-async def beside(future: asyncio.Future[T], work: Coroutine[Any, Any, None]) -> T:
-    """Await `future` while `work` runs; what `work` raises is raised here.
-
-    When the future is done first, `work` is cancelled: its help is over.
-    """
-    helper = asyncio.get_running_loop().create_task(work)
-    both: set[asyncio.Future[Any]] = {future, helper}
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            await helper  # raises what went wrong, or was simply ready first
-        return await future
-    finally:
-        helper.cancel()
-        await asyncio.gather(helper, return_exceptions=True)
+def create(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a task that its caller owns."""
+    return asyncio.get_running_loop().create_task(work)

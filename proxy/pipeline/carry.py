@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from providers.errors import Blame
 from providers.wire.dialect import Dialect, Framing
@@ -37,7 +37,7 @@ from proxy.relay.modes import (
     Plain,
 )
 from proxy.relay.origin import Origin
-from proxy.relay.transfer import Limits, Moved, Transfer
+from proxy.relay.transfer import Limits, Transfer
 from proxy.routing.responses import ResponseOwners
 
 _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
@@ -63,19 +63,9 @@ class Carrier:
     origin_of: Callable[[ProviderConfig], Origin]
     owners: ResponseOwners
 
-    async def carry(self, course: Course, order: Order) -> None:
+    def carry(self, course: Course, order: Order) -> Coroutine[Any, Any, None]:
         """Do it. Raises GatewayError when the caller's answer must be an error."""
-        keep_alive = self._keep_alive(course, order)
-        ride = _Ride(self, course, order, keep_alive)
-        if keep_alive is not None:
-            self.ticker.add(keep_alive)
-        order.provider.active += 1
-        try:
-            await ride.run()
-        finally:
-            order.provider.active -= 1
-            if keep_alive is not None:
-                self.ticker.discard(keep_alive)
+        return _Ride(self, course, order, self._keep_alive(course, order)).run()
 
     def note_owner(self, course: Course) -> None:
         """Remember who makes the response that passes, if it has an id yet."""
@@ -137,15 +127,21 @@ class _Ride:
         record.attempts.append(self._attempt)
 
     async def run(self) -> None:
-        carrier, order = self._carrier, self._order
-        origin = carrier.origin_of(order.provider.config)
+        carrier, order, keep_alive = self._carrier, self._order, self._keep_alive
+        provider = order.provider
+        provider.active += 1
+        if keep_alive is not None:
+            carrier.ticker.add(keep_alive)
         try:
-            moved = await self._transfer.run(carrier.client, origin, order.out)
-            if moved.body is not None:
-                self._answer(moved, moved.body)
+            transfer = self._transfer
+            body = await transfer.run(
+                carrier.client, carrier.origin_of(provider.config), order.out
+            )
+            if body is not None and transfer.head is not None:
+                self._answer(transfer.head, body, transfer.trailers)
         except UpstreamFailed as error:
             fault = failures.from_relay(
-                error, order.provider, streaming=self._watch is not None
+                error, provider, streaming=self._watch is not None
             )
             self._attempt.code = fault.code
             raise fault from error
@@ -154,6 +150,9 @@ class _Ride:
             self._course.record.status = 499
             self._course.record.code = "client_closed_request"
         finally:
+            provider.active -= 1
+            if keep_alive is not None:
+                carrier.ticker.discard(keep_alive)
             self._note()
             del self._transfer  # it holds us: nothing is left for the collector
 
@@ -241,13 +240,12 @@ class _Ride:
 
     # -- when a whole body is there -----------------------------------------------
 
-    def _answer(self, moved: Moved, body: bytes) -> None:
-        head = moved.head
+    def _answer(self, head: ReplyHead, body: bytes, trailers: tuple[Pair, ...]) -> None:
         order = self._order
         good = 200 <= head.status < 300
         wrong = good and self._is_json(head) and read_error(body) is not None
         if order.treatment is not Treatment.MODEL or (good and not wrong):
-            self._give(head, body, moved.trailers)
+            self._give(head, body, trailers)
             return
         fault = order.provider.adapter.interpret(head.status, head.pairs, body)
         error = failures.from_fault(fault, order.provider)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -56,16 +56,17 @@ class Course:
     `cors` are the fields a permitted web page needs; `order` what is asked of whom,
     once that is known. `watch` reads the stream that passes; `framing` is that of the
     reply the caller is getting, once it is a stream of events; `interruption` is why
-    the gateway itself ends the call, `farewell` what is said before it does.
+    the gateway itself ends the call, `farewell` what is said before it does, `cancel`
+    how. None once the call has ended.
     """
 
     call: Call
     reply: Reply
     record: Record
     dialect: Dialect
+    cancel: Callable[[], object] | None
     framing: Framing = Framing.PLAIN
     interruption: GatewayError | None = None
-    task: asyncio.Task[None] | None = None
     cors: tuple[Pair, ...] = ()
     order: Order | None = None
     watch: Watch | None = None
@@ -73,8 +74,8 @@ class Course:
 
     def interrupt(self, error: GatewayError) -> None:
         """End the call with `error`, in-band if its stream has begun."""
-        if self.interruption is None and self.task is not None:
+        if self.interruption is None and self.cancel is not None:
             self.interruption = error
             if self.farewell is not None:
                 self.farewell()
-            self.task.cancel()
+            self.cancel()

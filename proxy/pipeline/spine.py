@@ -93,12 +93,15 @@ class Pipeline:
         for course in tuple(self._courses):
             course.interrupt(error)
 
-    async def run(self, call: Call, reply: Reply) -> None:
+    async def run(
+        self, call: Call, reply: Reply, cancel: Callable[[], object] | None = None
+    ) -> None:
         """Serve the call; every outcome goes to `reply` and to the record.
 
-        Raises only CancelledError: the caller has gone.
+        `cancel` raises CancelledError where this waits; without it the current task
+        is cancelled. Raises only CancelledError: the caller has gone.
         """
-        course = self._begin(call, reply)
+        course = self._begin(call, reply, cancel)
         try:
             await self._serve(course)
         except GatewayError as error:
@@ -106,8 +109,8 @@ class Pipeline:
         except asyncio.CancelledError:
             if course.interruption is None or reply.gone:
                 raise
-            assert course.task is not None
-            course.task.uncancel()
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
             self._refuse(course, course.interruption)
         except Exception:
             _log.exception("request %s failed", course.record.id)
@@ -117,7 +120,9 @@ class Pipeline:
 
     # -- the stages, in their order -----------------------------------------------
 
-    def _begin(self, call: Call, reply: Reply) -> Course:
+    def _begin(
+        self, call: Call, reply: Reply, cancel: Callable[[], object] | None
+    ) -> Course:
         record = Record(
             id=call.id,
             operation=call.operation,
@@ -128,8 +133,9 @@ class Pipeline:
             peer=call.peer,
             tenant=ANYONE.tenant,
         )
-        course = Course(call, reply, record, _dialect(call))
-        course.task = asyncio.current_task()
+        if cancel is None and (task := asyncio.current_task()) is not None:
+            cancel = task.cancel
+        course = Course(call, reply, record, _dialect(call), cancel)
         self._courses.add(course)
         return course
 
@@ -261,7 +267,7 @@ class Pipeline:
             reply.abort()
         elif not record.status:
             record.status = reply.status
-        course.task = None
+        course.cancel = None
         self._desk.metrics.observe(record)
         self._desk.log.write(record)
 

@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
                 if payload and self._deliver is not None:
                     self._deliver(payload)
                 if decoder.done and self._sink is not None:
-                    self._finish()
+                    self._finish_decoded(decoder)
             elif self.state is State.HEAD:
                 self._read_head(data)
             elif self.state is State.TUNNEL and self._tunnel is not None:
@@ -264,33 +264,45 @@ class Connection(asyncio.Protocol):
             sink.on_head(head)
             return
         self._held = b""
-        self._decoder = decoder = decoder_for(head)
         self.state = State.BODY
         sink.on_head(head)
         if self._sink is None:
             return  # the sink had enough
-        if decoder.done:
-            decoder.rest = rest
-            self._finish()
-        elif rest:
+        if head.length is not None and len(rest) >= head.length:
+            # Most whole replies come in one read: no decoder for them.
+            body = rest if len(rest) == head.length else rest[: head.length]
+            if body and self._deliver is not None:
+                self._deliver(body)
+            self._finish(head, (), is_clean=len(rest) == head.length)
+            return
+        self._decoder = decoder_for(head)
+        if rest:
             self.data_received(rest)
 
-    def _finish(self) -> None:
+    def _finish_decoded(self, decoder: Decoder) -> None:
+        head = self._head
+        assert head is not None
+        self._decoder = None
+        self._finish(head, decoder.trailers, is_clean=not decoder.rest)
+
+    def _finish(
+        self, head: ReplyHead, trailers: tuple[Pair, ...], *, is_clean: bool
+    ) -> None:
         """The reply is complete: free the connection, then tell the sink."""
         sink, self._sink = self._sink, None
-        decoder, head = self._decoder, self._head
-        assert sink is not None and decoder is not None and head is not None
-        self._decoder = self._head = self._deliver = None
-        self.resume()
-        reusable = head.keep_alive and not decoder.rest and not self._sending
-        if reusable and self._is_clean():
+        if sink is None:
+            return  # the sink had enough
+        self._head = self._deliver = None
+        if self._paused:
+            self.resume()
+        if is_clean and head.keep_alive and not self._sending and self._is_clean():
             self.state = State.IDLE
             self.used = True
             self._on_free(self)
         elif self.transport is not None:
             self.state = State.CLOSED
             self.transport.abort()
-        sink.on_end(decoder.trailers)
+        sink.on_end(trailers)
 
     def _is_clean(self) -> bool:
         """Tell whether nothing of this request is left in the transport."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from proxy.core import clock
 from proxy.core.call import Reply
-from proxy.core.tasks import beside
+from proxy.core.run import Signal, in_task
+from proxy.core.tasks import create
 from proxy.core.types import Pair
 from proxy.relay.client import Client, Outgoing, pump
 from proxy.relay.connection import Connection
@@ -42,20 +43,31 @@ class Limits:
     whole_s: float | None
 
 
-@dataclass(slots=True)
-class Moved:
-    """A reply that came whole. `body` is None where it has gone to the caller."""
-
-    head: ReplyHead
-    body: bytes | None
-    trailers: tuple[Pair, ...]
-
-
 class Transfer:
     """`sent_at`, `head_at`, `first_byte_at` are set as they happen (monotonic).
 
-    `body_began` tells that the caller may have seen bytes of this reply.
+    `body_began` tells that the caller may have seen bytes of this reply; `trailers`
+    are there at its end.
     """
+
+    __slots__ = (
+        "_connection",
+        "_ended",
+        "_limits",
+        "_mode",
+        "_mode_for",
+        "_now",
+        "_progress",
+        "_progress_at",
+        "_pumping",
+        "_reply",
+        "_ticker",
+        "first_byte_at",
+        "head",
+        "head_at",
+        "sent_at",
+        "trailers",
+    )
 
     def __init__(
         self,
@@ -72,11 +84,11 @@ class Transfer:
         self._now = now
         self._connection: Connection | None = None
         self._mode: Mode | None = None
-        self._ended: asyncio.Future[None] | None = None
-        self._trailers: tuple[Pair, ...] = ()
+        self._ended = Signal()
         self._progress: tuple[int, int] = (0, 0)
         self._progress_at = 0.0
         self._pumping = False
+        self.trailers: tuple[Pair, ...] = ()
         self.head: ReplyHead | None = None
         self.sent_at: float | None = None
         self.head_at: float | None = None
@@ -86,53 +98,68 @@ class Transfer:
     def body_began(self) -> bool:
         return self.first_byte_at is not None
 
-    async def run(self, client: Client, origin: Origin, out: Outgoing) -> Moved:
+    async def run(self, client: Client, origin: Origin, out: Outgoing) -> bytes | None:
         """Send the request, relay the reply; returns when it has ended well.
 
-        Raises UpstreamFailed in any of its forms, CallerStalled, and what reading
-        the caller's body raises. Cancelled or failed, the connection is closed.
+        Answers the body, or None where it has gone to the caller. Raises
+        UpstreamFailed in any of its forms, CallerStalled, and what reading the
+        caller's body raises. Cancelled or failed, the connection is closed.
         """
-        connection = client.take(origin)
+        taken = client.take(origin)
         try:
-            if connection is not None:
+            while True:
+                connection = taken or await self._connect(client, origin)
                 try:
-                    await self._exchange(client, connection, origin, out)
+                    self._begin(connection)
+                    if client.send(connection, origin, out, self):
+                        await self._pump(connection, out)
+                    else:
+                        await self._ended
+                    break
                 except StaleConnection:
-                    if not isinstance(out.body, bytes):
+                    if taken is None or not isinstance(out.body, bytes):
                         raise
-                    connection = None
-            if connection is None:
-                connection = await client.connect(origin, self._limits.connect_s)
-                await self._exchange(client, connection, origin, out)
+                    taken, self._ended = None, Signal()
+                finally:
+                    self._leave(connection)
+            assert self._mode is not None
+            return self._mode.body
         finally:
-            mode, self._mode = self._mode, None  # who made it holds us: no cycle stays
-        assert self.head is not None and mode is not None
-        return Moved(self.head, mode.body, self._trailers)
+            self._mode = None  # who made it holds us: no cycle stays
 
-    async def _exchange(
-        self, client: Client, connection: Connection, origin: Origin, out: Outgoing
-    ) -> None:
+    async def _connect(self, client: Client, origin: Origin) -> Connection:
+        await in_task()
+        return await client.connect(origin, self._limits.connect_s)
+
+    def _begin(self, connection: Connection) -> None:
         self._connection = connection
-        self._ended = asyncio.get_running_loop().create_future()
         self.sent_at = self._progress_at = self._now()
         self._ticker.add(self)
-        try:
-            self._pumping = client.send(connection, origin, out, self)
-            if self._pumping:
-                await beside(self._ended, self._pump(connection, out))
-            else:
-                await self._ended
-        finally:
-            connection.drop(self)
-            self._ticker.discard(self)
-            self._reply.feed_from(None)
-            self._connection = None
+
+    def _leave(self, connection: Connection) -> None:
+        connection.drop(self)
+        self._ticker.discard(self)
+        self._reply.feed_from(None)
+        self._connection = None
 
     async def _pump(self, connection: Connection, out: Outgoing) -> None:
+        """Send the body beside the reply, which may come before all is sent."""
+        self._pumping = True
+        await in_task()
+        sending = create(self._send_body(connection, out))
+        try:
+            await self._ended
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send_body(self, connection: Connection, out: Outgoing) -> None:
         try:
             await pump(connection, out)
         except ConnectionResetError:
             return  # the reply, or its absence, tells why
+        except Exception as error:
+            self._ended.give(error)
         finally:
             self._pumping = False
             self._progress_at = self._now()
@@ -168,30 +195,22 @@ class Transfer:
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
         assert self._mode is not None and self.head is not None
         self._connection = None
-        self._trailers = trailers = trailers_for_caller(trailers, self.head)
+        if trailers:
+            self.trailers = trailers = trailers_for_caller(trailers, self.head)
         try:
             self._mode.end(trailers)
         except UpstreamFailed as error:
-            self._finish(error)
+            self._ended.give(error)
         else:
-            self._finish(None)
+            self._ended.give()
 
     def on_failed(self, error: UpstreamFailed) -> None:
         mode = self._mode
         if mode is not None and mode.ends_well_if_lost():
             self._reply.end()
-            self._finish(None)
+            self._ended.give()
         else:
-            self._finish(error)
-
-    def _finish(self, error: Exception | None) -> None:
-        ended = self._ended
-        if ended is None or ended.done():
-            return
-        if error is None:
-            ended.set_result(None)
-        else:
-            ended.set_exception(error)
+            self._ended.give(error)
 
     # -- deadlines ----------------------------------------------------------------
 
@@ -199,7 +218,7 @@ class Transfer:
         connection = self._connection
         if connection is not None and (error := self._overdue(connection, now)):
             connection.drop(self)
-            self._finish(error)
+            self._ended.give(error)
 
     def _overdue(self, connection: Connection, now: float) -> Exception | None:
         limits = self._limits

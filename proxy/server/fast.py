@@ -18,7 +18,7 @@ from aiohttp import web
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
-from proxy.core.tasks import launch
+from proxy.core.run import Run
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
@@ -30,7 +30,7 @@ class FastDoor:
     """What all connections of the door share. `count` notes taken or not, and why."""
 
     reader: HeadReader
-    run: Callable[[Call, Reply], Coroutine[Any, Any, None]]
+    run: Callable[[Call, Reply, Callable[[], object]], Coroutine[Any, Any, None]]
     count: Callable[[bool, str], None]
     ids: Ids
     max_body_bytes: int
@@ -43,9 +43,10 @@ class FastHandler(Handler):
 
     __slots__ = (
         "_body_timer",
-        "_call_task",
+        "_run",
         "_data_at",
         "_door",
+        "_going_on",
         "_have",
         "_left_to_aiohttp",
         "_pending",
@@ -56,19 +57,20 @@ class FastHandler(Handler):
         super().__init__(manager, **kwargs)
         self._door = door
         self._left_to_aiohttp = False
-        self._call_task: asyncio.Task[None] | None = None
+        self._run: Run | None = None
         self._pending: tuple[HotHead, int] | None = None
         # An unfinished head; once `_pending`, its body so far; during a call, and
         # while its reply is not read, what the caller already sends behind it.
         self._pieces: list[bytes] = []
         self._have = 0
+        self._going_on = False
         self._body_timer: asyncio.TimerHandle | None = None
         self._data_at = 0.0
 
     def data_received(self, data: bytes) -> None:
         if self._left_to_aiohttp:
             super().data_received(data)
-        elif self._call_task is not None or self._paused:
+        elif self._run is not None or self._paused:
             self._keep(data)
             # A caller that sends on, and does not wait or does not read, is held back.
             if self._have > HEAD_LIMIT and not self._buffer_paused:
@@ -84,13 +86,13 @@ class FastHandler(Handler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm_body()
-        task, pending = self._call_task, self._pending
+        run, pending = self._run, self._pending
         super().connection_lost(exc)
         if pending is not None:
             self._pending = None
             self._serve(pending[0], LeftBody(pending[1], self._have))
-        elif task is not None:
-            task.cancel()
+        elif run is not None:
+            run.cancel()
         self._take_kept()
 
     def _consider(self, data: bytes) -> None:
@@ -177,15 +179,16 @@ class FastHandler(Handler):
             clock.monotonic(),
         )
         self.reply = reply
-        self._call_task = launch(door.run(call, reply), self._served)
+        self._run = run = Run(self._served)
+        run.begin(door.run(call, reply, run.cancel))
 
-    def _served(self, task: asyncio.Task[None]) -> None:
+    def _served(self, run: Run) -> None:
         """The call has ended: go on with what was sent meanwhile."""
         reply = self.reply
-        self._call_task = self.reply = None
+        self._run = self.reply = None
         if self.transport is None or reply is None:
             return
-        if task.cancelled() or not reply.keep_alive or not reply.ended:
+        if run.fault is not None or not reply.keep_alive or not reply.ended:
             self.transport.close()
             return
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -194,20 +197,32 @@ class FastHandler(Handler):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._call_task is None and not self._left_to_aiohttp:
+        if self._run is None and not self._left_to_aiohttp:
             self._go_on()
 
     def _go_on(self) -> None:
         """Consider what was sent meanwhile."""
         if self._buffer_paused:
             self._resume_reading_for_buffer()
-        if self._pieces:
+        # Served calls come back here at once: a loop, where they would pile up.
+        if self._going_on:
+            return
+        self._going_on = True
+        before = -1
+        while self._have not in (0, before) and self._is_ready():
+            before = self._have
             self._consider(self._take_kept())
+        self._going_on = False
+
+    def _is_ready(self) -> bool:
+        """Tell whether what comes next may begin a request."""
+        busy = self._run or self._pending or self._left_to_aiohttp
+        return not busy and not self._paused and self.transport is not None
 
     # -- clocks ---------------------------------------------------------------
 
     def _process_keepalive(self) -> None:
-        busy = self._call_task or self._pending or self._pieces
+        busy = self._run or self._pending or self._pieces
         if busy and not self._left_to_aiohttp:
             self._next_keepalive_close_time = (
                 self._loop.time() + self._keepalive_timeout
@@ -215,7 +230,7 @@ class FastHandler(Handler):
         super()._process_keepalive()
 
     def _is_busy(self) -> bool:
-        return self._call_task is not None or super()._is_busy()
+        return self._run is not None or super()._is_busy()
 
     def _arm_body(self, delay_s: float) -> None:
         if self._body_timer is None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.holds import hold_for
 from providers.wire.watches import watch_for
+from proxy.core.types import Pair
 from proxy.relay.client import Client, Outgoing
 from proxy.relay.head import ReplyHead
 from proxy.relay.modes import Events, Gathered, Mode, Plain
 from proxy.relay.origin import Origin
-from proxy.relay.transfer import Limits, Moved, Transfer
+from proxy.relay.transfer import Limits, Transfer
 from tests.fakes.hand_clock import HandClock
 from tests.fakes.reply import KeptReply
 from tests.fakes.transport import FakeDial, FakeTransport
@@ -54,18 +55,29 @@ def by_events(head: ReplyHead, reply: KeptReply) -> Mode:
 
 
 @dataclass
+class Moved:
+    """What came of a transfer."""
+
+    head: ReplyHead
+    body: bytes | None
+    trailers: tuple[Pair, ...]
+
+
+@dataclass
 class Ride:
     """A transfer under way, and all that it touches."""
 
     transfer: Transfer
     reply: KeptReply
-    task: asyncio.Task[Moved] = field(init=False)
+    task: asyncio.Task[bytes | None] = field(init=False)
 
     async def moved(self) -> Moved:
         """What came of it; it must need nothing more from the world."""
         await settle()
         assert self.task.done()
-        return self.task.result()
+        body, head = self.task.result(), self.transfer.head
+        assert head is not None
+        return Moved(head, body, self.transfer.trailers)
 
     async def failure(self) -> BaseException | None:
         await settle()

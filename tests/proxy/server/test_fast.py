@@ -51,7 +51,7 @@ async def test_both_doors_make_the_same_calls(
 ) -> None:
     made: list[dict[str, object]] = []
 
-    async def keep(_: Pipeline, call: Call, reply: Reply) -> None:
+    async def keep(_: Pipeline, call: Call, reply: Reply, *_cancel: object) -> None:
         made.append(await told(call))
         reply.whole(200, (), b"{}")
 
