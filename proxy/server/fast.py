@@ -43,7 +43,6 @@ class FastHandler(Handler):
 
     __slots__ = (
         "_body_timer",
-        "_run",
         "_data_at",
         "_door",
         "_going_on",
@@ -51,6 +50,7 @@ class FastHandler(Handler):
         "_left_to_aiohttp",
         "_pending",
         "_pieces",
+        "_run",
     )
 
     def __init__(self, manager: web.Server, *, door: FastDoor, **kwargs: Any) -> None:
