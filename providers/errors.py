@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+_CONTEXT_WORDS: Final = frozenset(
+    {
+        "context_length_exceeded",
+        "exceed_context_size_error",
+        "model_context_window_exceeded",
+    }
+)
+# Most servers have no code for it: vLLM, Anthropic, Ollama, LM Studio, llama.cpp.
+_CONTEXT_SAID: Final = re.compile(
+    r"maximum context length|maximum model length|exceed\w*.{0,40}context"
+    r"|context (?:length|size|window).{0,60}(?:exceed|overflow|too (?:small|long)|greater)"
+    r"|(?:prompt|input|number of tokens).{0,40}(?:too long|greater than the context)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Blame(StrEnum):
@@ -36,3 +53,12 @@ class Fault:
     @property
     def retryable(self) -> bool:
         return self.blame is not Blame.CALLER
+
+    @property
+    def exceeds_context(self) -> bool:
+        """True when the request is longer than what the model can take."""
+        if self.blame is not Blame.CALLER or self.status not in (400, 413, 422):
+            return False
+        if self.code in _CONTEXT_WORDS or self.type in _CONTEXT_WORDS:
+            return True
+        return _CONTEXT_SAID.search(self.message) is not None

@@ -54,7 +54,9 @@ class Discovery:
         self._now = now
         self._own_address = own_address
         self.load(config)
-        self._health = Health(registry, fetch_for, tasks, now=now, jitter=jitter)
+        self.health = self._health = Health(
+            registry, fetch_for, tasks, now=now, jitter=jitter
+        )
         self._scan: asyncio.Task[None] | None = None
         self._scanned_at: float | None = None
         self._looked_at: float | None = None

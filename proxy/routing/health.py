@@ -1,8 +1,9 @@
 """Asks providers how they are: cheap questions that load nothing.
 
 One question in flight for each provider, at jittered times, clouds at most once a
-minute. The adapter says what to ask and what the answer means; the registry
-keeps the outcome. Knows no request: what traffic shows is another's affair.
+minute; who is not well is asked sooner. The adapter says what to ask and what the
+answer means, `status` what a provider is then; the registry keeps it. What requests
+show comes in by `failed` and `answered`.
 """
 
 from __future__ import annotations
@@ -18,24 +19,27 @@ from proxy.config import ProviderConfig
 from proxy.core import clock
 from proxy.core.call import Fetch, Fetched, FetchFailed
 from proxy.core.tasks import Tasks
-from proxy.routing.registry import Finding, Provider, Registry, Status
+from proxy.routing.registry import Finding, Provider, Registry
+from proxy.routing.status import Sign, Status, after, failure
 
 CLOUD_PAUSE_S: Final = 60.0
 LOCAL_PAUSE_S: Final = 5.0
 """The least time between two looks at a provider, whatever asks for them."""
 
-OFFLINE_AFTER: Final = 3
-"""A server that was up may leave this many questions in a row unanswered, less one:
-a busy GPU box is slow, not gone. One that refuses connections is gone at once."""
+GONE: Final = frozenset({"refused", "tls", "unknown_host"})
+"""Reasons of a failed connection that mean that nobody listens there."""
 
-_GONE: Final = frozenset({"refused", "tls"})
-_KEY_REFUSED: Final = "key refused"
+KEY_REFUSED: Final = "key refused"
 
-_HEALTH: Final[Mapping[Life, Status]] = MappingProxyType({
-    Life.UP: Status.ONLINE,
-    Life.LOADING: Status.LOADING,
-    Life.DOWN: Status.OFFLINE,
-    Life.REFUSED: Status.DEGRADED,
+_SOON_S: Final = 1.0
+_WHILE_LOADING_S: Final = 5.0
+_MOST_DOUBLINGS: Final = 8
+
+_SIGNS: Final[Mapping[Life, Sign]] = MappingProxyType({
+    Life.UP: Sign.WELL,
+    Life.LOADING: Sign.LOADING,
+    Life.DOWN: Sign.GONE,
+    Life.REFUSED: Sign.AILING,
 })  # fmt: skip
 
 FetchFor = Callable[[ProviderConfig], Fetch]
@@ -87,6 +91,32 @@ class Health:
         """Look at all providers but those that were asked a moment ago."""
         return [self.check(p) for p in self._registry.providers if self._is_stale(p)]
 
+    def failed(self, provider: Provider, sign: Sign, error: str) -> None:
+        """Note that a request failed in a way that tells of the provider; look soon.
+
+        A cloud that refuses one connection is not gone: the way there is long, and
+        it may be asked how it is only once a minute.
+        """
+        if sign in (Sign.GONE, Sign.FAILED):
+            gone = sign is Sign.GONE and provider.local
+            sign = Sign.GONE if gone else failure(provider.failures)
+        told = None if sign is Sign.LOADING else error
+        self._registry.saw(provider, after(provider.health, sign), told)
+        self.suspect(provider)
+
+    def answered(self, provider: Provider) -> None:
+        """Note that a request was served. Cheap where nothing was wrong before."""
+        if provider.failures:
+            self._registry.saw(provider, after(provider.health, Sign.WELL), None)
+
+    def suspect(self, provider: Provider) -> None:
+        """Look at a provider soon, as far as its kind allows."""
+        soon = self._now() + _SOON_S * (1.0 + self._jitter())
+        asked_at = self._asked_at.get(provider.id)
+        if asked_at is not None and not provider.local:
+            soon = max(soon, asked_at + CLOUD_PAUSE_S)
+        self._due_at[provider.id] = min(self._due_at.get(provider.id, soon), soon)
+
     def _is_stale(self, provider: Provider) -> bool:
         asked_at = self._asked_at.get(provider.id)
         pause_s = LOCAL_PAUSE_S if provider.local else CLOUD_PAUSE_S
@@ -96,6 +126,12 @@ class Health:
         pause_s = provider.config.health_check_interval
         if not provider.local:
             pause_s = max(pause_s, CLOUD_PAUSE_S)
+        elif provider.failures:
+            # Who has just failed may be back in a moment; who is long gone is not.
+            doublings = min(provider.failures, _MOST_DOUBLINGS)
+            pause_s = min(pause_s, _SOON_S * 2.0**doublings)
+        elif provider.health is Status.LOADING:
+            pause_s = min(pause_s, _WHILE_LOADING_S)
         # Upwards only: an interval is the least time between two questions.
         return pause_s * (1.0 + 0.2 * self._jitter())
 
@@ -168,21 +204,19 @@ def _liveness(provider: Provider) -> Probe:
 
 
 def _unanswered(provider: Provider, error: FetchFailed) -> Finding:
-    was_up = provider.health in (Status.ONLINE, Status.DEGRADED, Status.LOADING)
-    patient = was_up and provider.failures + 1 < OFFLINE_AFTER
-    if patient and error.reason not in _GONE:
-        return Finding(Status.DEGRADED, error=str(error))
-    return Finding(Status.OFFLINE, error=str(error))
+    sign = Sign.GONE if error.reason in GONE else failure(provider.failures)
+    return Finding(after(provider.health, sign), error=str(error))
 
 
 async def _read(provider: Provider, asker: _Asker, answer: Fetched) -> Finding:
     if answer.status == 429:
         # It is there and says so; models and latency are as before.
-        return Finding(Status.DEGRADED, error="rate limited")
+        return Finding(after(provider.health, Sign.AILING), error="rate limited")
     life = _life(provider, answer)
     if life is Life.UP:
         return await _list(provider, asker, answer.elapsed_s)
-    return Finding(_HEALTH[life], _complaint(life, answer), latency_s=answer.elapsed_s)
+    health = after(provider.health, _SIGNS[life])
+    return Finding(health, _complaint(life, answer), latency_s=answer.elapsed_s)
 
 
 def _life(provider: Provider, answer: Fetched) -> Life:
@@ -199,7 +233,7 @@ def _complaint(life: Life, answer: Fetched) -> str | None:
     if life is Life.LOADING:
         return None
     if life is Life.REFUSED:
-        return _KEY_REFUSED
+        return KEY_REFUSED
     return f"unexpected answer to the health check (status {answer.status})"
 
 
@@ -207,12 +241,14 @@ async def _list(provider: Provider, asker: _Asker, latency_s: float) -> Finding:
     replies = await asker.ask_all(provider.adapter.listing)
     inventory = provider.adapter.read_listing(replies)
     if inventory is not None:
+        is_slow = latency_s > provider.config.health_check_timeout / 2
         return Finding(
-            Status.ONLINE,
+            after(provider.health, Sign.SLOW if is_slow else Sign.WELL),
             models=inventory.models,
             slots=inventory.slots,
             latency_s=latency_s,
         )
     refused = any(reply.status in (401, 403) for reply in replies.values())
-    error = _KEY_REFUSED if refused else "its list of models could not be read"
-    return Finding(Status.DEGRADED, error=error, latency_s=latency_s)
+    error = KEY_REFUSED if refused else "its list of models could not be read"
+    health = after(provider.health, Sign.AILING)
+    return Finding(health, error=error, latency_s=latency_s)

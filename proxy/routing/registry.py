@@ -8,31 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
 from providers.base import Adapter, FoundModel, Settings
 from providers.registry import KINDS
 from proxy.config import ProviderConfig
-
-
-class Status(StrEnum):
-    """How a provider is; the only such enum, on every page and in every metric."""
-
-    UNKNOWN = "unknown"
-    ONLINE = "online"
-    DEGRADED = "degraded"
-    OFFLINE = "offline"
-    LOADING = "loading"
-    DISABLED = "disabled"
-    DRAINING = "draining"
-
-
-WELL: Final = frozenset({Status.ONLINE, Status.DEGRADED})
-"""The health gauge is 1 for these."""
-
-OUT_OF_USE: Final = frozenset({Status.OFFLINE, Status.DISABLED, Status.DRAINING})
-"""A provider in one of these gets no new request."""
+from proxy.routing.status import OUT_OF_USE, WELL, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +147,15 @@ class Registry:
         if (provider.health, provider.models) != before:
             self._changed()
 
+    def saw(self, provider: Provider, health: Status, error: str | None) -> None:
+        """Note what a request showed; it says nothing of models and latency."""
+        before = provider.health
+        provider.health = health
+        provider.last_error = error
+        provider.failures = provider.failures + 1 if error else 0
+        if health is not before:
+            self._changed()
+
     def hold(self, provider: Provider, held: Status | None) -> None:
         """Disable or drain a provider, or (None) give it back to its health."""
         provider.held = held
@@ -218,3 +207,6 @@ def _forget(provider: Provider) -> None:
     provider.health = Status.UNKNOWN
     provider.failures = 0
     provider.last_error = provider.latency_s = provider.found_slots = None
+
+
+__all__ = ["OUT_OF_USE", "WELL", "Finding", "Provider", "Registry", "Status"]

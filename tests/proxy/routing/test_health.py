@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from proxy.config import ProviderConfig
-from proxy.core.call import FetchFailed
+from proxy.core.call import Fetched, FetchFailed
 from proxy.core.tasks import Tasks
 from proxy.routing.health import CLOUD_PAUSE_S, Health
-from proxy.routing.registry import Provider, Registry, Status
+from proxy.routing.registry import Provider, Registry
+from proxy.routing.status import Sign, Status
 from tests.fakes.fetch import Clock, World, answer
 from tests.fakes.kinds import KINDS
 
@@ -268,3 +269,103 @@ async def test_what_is_seen_of_a_former_address_is_not_believed(tasks: Tasks) ->
     await former
     assert at.provider.status is Status.ONLINE
     assert at.provider.last_error is None
+
+
+async def test_a_host_that_no_name_server_knows_is_gone(tasks: Tasks) -> None:
+    at = bench(tasks, spark())
+    at.world.serve(BASE, "vllm", "qwen")
+    await at.look()
+    at.world.answers[BASE + "/alive"] = FetchFailed("unknown_host", "not known")
+    assert (await at.look()).status is Status.OFFLINE
+
+
+async def test_answering_later_than_half_its_time_is_degraded(tasks: Tasks) -> None:
+    at = bench(tasks, spark(health_check_timeout=5.0))
+    at.world.serve(BASE, "vllm", "qwen")
+    at.world.answers[BASE + "/alive"] = late(2.6)
+    provider = await at.look()
+    assert (provider.status, provider.failures) == (Status.DEGRADED, 0)
+    at.world.answers[BASE + "/alive"] = late(2.4)
+    assert (await at.look()).status is Status.ONLINE
+
+
+async def test_a_request_that_finds_nobody_makes_a_local_server_offline(
+    tasks: Tasks,
+) -> None:
+    at = bench(tasks, spark())
+    at.world.serve(BASE, "vllm", "qwen")
+    provider = await at.look()
+    at.health.failed(provider, Sign.GONE, "connection refused")
+    assert (provider.status, provider.latency_s) == (Status.OFFLINE, 0.01)
+    assert [m.id for m in provider.models] == ["qwen"]
+
+
+async def test_a_cloud_that_refuses_one_connection_is_only_degraded(
+    tasks: Tasks,
+) -> None:
+    at = bench(tasks, openai())
+    at.world.serve(CLOUD, "openai", "gpt")
+    provider = await at.look()
+    seen = []
+    for _ in range(3):
+        at.health.failed(provider, Sign.GONE, "connection refused")
+        seen.append(provider.status)
+    assert seen == [Status.DEGRADED, Status.DEGRADED, Status.OFFLINE]
+
+
+async def test_a_request_that_is_served_ends_the_doubt(tasks: Tasks) -> None:
+    at = bench(tasks, spark())
+    at.world.serve(BASE, "vllm", "qwen")
+    provider = await at.look()
+    heard: list[str] = []
+    at.registry.on_change(lambda: heard.append("x"))
+    at.health.answered(provider)
+    assert heard == []
+    at.health.failed(provider, Sign.FAILED, "it hung up")
+    at.health.answered(provider)
+    assert (provider.status, provider.failures) == (Status.ONLINE, 0)
+    assert provider.last_error is None
+
+
+async def test_who_has_just_failed_is_looked_at_soon_and_then_less_often(
+    tasks: Tasks,
+) -> None:
+    at = bench(tasks, spark(health_check_interval=30.0))
+    at.world.serve(BASE, "vllm", "qwen")
+    await at.tick()
+    at.world.remove(BASE)
+    at.health.failed(at.provider, Sign.GONE, "connection refused")
+    asked = len(at.world.asked)
+    times = []
+    for second in range(40):
+        await at.tick(1.0)
+        if len(at.world.asked) > asked:
+            times.append(second + 1)
+            asked = len(at.world.asked)
+    assert times == [1, 3, 7, 15, 31]
+
+
+async def test_a_cloud_is_not_asked_more_often_because_a_request_failed(
+    tasks: Tasks,
+) -> None:
+    at = bench(tasks, openai())
+    await at.tick()
+    at.health.failed(at.provider, Sign.FAILED, "it hung up")
+    await at.tick(CLOUD_PAUSE_S - 1)
+    assert len(at.world.asked) == 1
+    await at.tick(1)
+    assert len(at.world.asked) == 2
+
+
+async def test_a_loading_server_is_looked_at_every_few_seconds(tasks: Tasks) -> None:
+    at = bench(tasks, spark(health_check_interval=30.0))
+    at.health.failed(at.provider, Sign.LOADING, "loading")
+    assert (at.provider.status, at.provider.last_error) == (Status.LOADING, None)
+    at.world.answers[BASE + "/alive"] = answer({"error": "loading"}, status=503)
+    for _ in range(4):
+        await at.tick(5.0)
+    assert len(at.world.asked) == 4
+
+
+def late(seconds: float) -> Fetched:
+    return replace(answer({"kind": "vllm"}), elapsed_s=seconds)
