@@ -54,6 +54,19 @@ _ENTRIES: Final = (
     Entry("request_loop", _INVALID, 400, "Request loop",
           "The request has already passed through this gateway.",
           "Check the endpoints of the configured providers: one leads back here."),
+    Entry("invalid_config", _INVALID, 400, "Invalid configuration",
+          "The configuration that should be taken has problems; all are listed in "
+          "`problems`. What was in force before stays in force.",
+          "Correct the file and reload; `python -m proxy check-config` says the same."),
+    Entry("missing_authorization", "authentication_error", 401, "Missing authorization",
+          "The route needs a credential and the request carries none.",
+          "Send one as `Authorization: Bearer`; on admin routes the local token, whose "
+          "file the start output names."),
+    Entry("invalid_token", "authentication_error", 401, "Invalid token",
+          "The token is not the one that is asked for, or two fields carry different "
+          "credentials.",
+          "Read the token again from the file that the start output names, and send it "
+          "once."),
     Entry("forbidden", "permission_error", 403, "Forbidden",
           "The request may not be made from there: an unknown Host or Origin, or an "
           "owner's path from another machine.",
