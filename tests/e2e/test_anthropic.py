@@ -1,6 +1,6 @@
 """The official anthropic SDK: messages whole and streamed, tools, count_tokens.
 
-Each test runs twice, at the bare model server and through the gateway.
+Each test runs at the bare model server and through the gateway, by either door.
 """
 
 from __future__ import annotations

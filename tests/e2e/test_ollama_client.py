@@ -1,19 +1,25 @@
-"""The official ollama client through /ollama, at a fake daemon's native API."""
+"""The official ollama client through /ollama, at a fake daemon's native API.
+
+Each test runs through either door. Daemon and gateways live as long as the module.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import ollama
 import pytest
+import pytest_asyncio
 
 from tests.e2e.conftest import local_provider, only
 from tests.fakes.ollama import COUNTS, CREATED, FakeOllama
 from tests.fakes.openai import WORDS
 from tests.fakes.upstream import NDJSON_TYPE, Answer, ndjson
-from tests.parts.gateway import Start
+from tests.parts.doors import FAST, ORDINARY, by_door
+from tests.parts.gateway import Gateway, run_gateway
 
 MODEL = "llama3.1:8b"
 ASK = [{"role": "user", "content": "Hi"}]
@@ -26,17 +32,49 @@ WEATHER: Any = {
 }
 
 
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeOllama]:
-    fake = FakeOllama(loaded={MODEL: 4096})
-    async with fake.serving():
-        yield fake
+HOT = ("/api/chat", "/api/generate", "/api/embed")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def daemon() -> AsyncIterator[FakeOllama]:
+    daemon = FakeOllama(loaded={MODEL: 4096})
+    async with daemon.serving():
+        yield daemon
 
 
 @pytest.fixture
-async def client(gateway: Start, fake: FakeOllama) -> ollama.AsyncClient:
-    running = await gateway(only(local_provider("desk", "ollama", fake.url)))
-    return ollama.AsyncClient(host=f"{running.url}/ollama", timeout=20)
+def fake(daemon: FakeOllama) -> FakeOllama:
+    """The daemon, as if nobody had asked it yet."""
+    daemon.received.clear()
+    daemon.left.clear()
+    return daemon
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[FAST, ORDINARY])
+async def running(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    daemon: FakeOllama,
+) -> AsyncIterator[tuple[str, Gateway]]:
+    """A gateway and the door it has."""
+    config = only(
+        local_provider("desk", "ollama", daemon.url),
+        server={"fastPath": request.param == FAST},
+    )
+    with ExitStack() as stack:
+        opening = run_gateway(tmp_path_factory.mktemp("gateway"), config)
+        # In a thread: it is ready when it has asked the daemon, which is served here.
+        yield request.param, await asyncio.to_thread(stack.enter_context, opening)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(
+    running: tuple[str, Gateway], fake: FakeOllama
+) -> AsyncIterator[ollama.AsyncClient]:
+    door, gateway = running
+    with by_door(door, gateway, lambda: sum(len(fake.of_path(path)) for path in HOT)):
+        yield ollama.AsyncClient(host=f"{gateway.url}/ollama", timeout=20)
 
 
 async def test_chat_whole(client: ollama.AsyncClient, fake: FakeOllama) -> None:

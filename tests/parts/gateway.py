@@ -63,8 +63,7 @@ class Gateway:
 
     def gauges(self) -> dict[str, float]:
         """The gateway's own gauges in /metrics, by name with labels."""
-        with urlopen(f"{self.url}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = self._metrics()
         types = (line.split() for line in lines if line.startswith("# TYPE local_ai_"))
         gauges = {name for _, _, name, kind in types if kind == "gauge"}
         samples = (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
@@ -73,6 +72,19 @@ class Gateway:
             for name, value in samples
             if name.partition("{")[0] in gauges
         }
+
+    def counts(self, name: str) -> dict[str, float]:
+        """One metric's samples in /metrics, by name with labels."""
+        samples = (line.rsplit(" ", 1) for line in self._metrics())
+        return {
+            key: float(value)
+            for key, value in samples
+            if key == name or key.startswith(f"{name}{{")
+        }
+
+    def _metrics(self) -> list[str]:
+        with urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            return answer.read().decode().splitlines()  # type: ignore[no-any-return]
 
     def terminate(self) -> None:
         """Ask it to stop, without waiting."""
