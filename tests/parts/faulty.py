@@ -8,7 +8,11 @@
 
 Each request but a probe runs the script once, after it was read whole and kept
 in `upstream.requests`. Probes are answered as vLLM does. `upstream.peers` are
-the connections, each of which knows since when its other end has been gone.
+the connections, each of which knows since when its other end has been gone, and
+`upstream.carriers` those of them that the requests came on, one for each.
+
+An `early` script runs as soon as the head of its request is there; what follows of
+the request is read afterwards, if the connection still stands.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ class PeerGoneError(Exception):
 class Peer(asyncio.Protocol):
     """One connection as its script sees it.
 
-    `busy` while a script runs on it; `gone_at` is the monotonic time at which
+    `busy` while a script runs on it, `served` scripts have ended; `gone_at` is the monotonic time at which
     the other end closed or reset, or at which we closed.
     """
 
@@ -49,6 +53,8 @@ class Peer(asyncio.Protocol):
         self.gone = asyncio.Event()
         self.gone_at: float | None = None
         self.busy = False
+        self.deaf = False
+        self.served = 0
         self.sent_bytes = 0
 
     @property
@@ -81,8 +87,9 @@ class Peer(asyncio.Protocol):
             raise PeerGoneError
 
     def stop_reading(self) -> None:
-        """Take nothing more; the other end's writes fill up."""
+        """Take nothing more; the other end's writes fill up, its end is not seen."""
         self._require().pause_reading()
+        self.deaf = True
 
     def finish(self) -> None:
         """Send FIN and go on reading."""
@@ -100,10 +107,13 @@ class Peer(asyncio.Protocol):
         link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
-    async def request(self) -> Message:
-        """Read one whole request. Raises PeerGoneError."""
+    async def request(self, *, early: bool = False) -> Message:
+        """Read one whole request; `early`: look at it once its head is there, and
+        take nothing. Raises PeerGoneError."""
         while True:
             found = requests(bytes(self._received))
+            if found and early:
+                return found[0]
             if found and found[0].complete:
                 del self._received[: len(found[0].raw)]
                 return found[0]
@@ -148,7 +158,10 @@ class Faulty:
 
     def __init__(self, script: Script, *, models: Sequence[str] = ("tiny",)) -> None:
         self.script = script
+        self.early = False
+        self.listens = False
         self.requests: list[Message] = []
+        self.carriers: list[Peer] = []
         self.peers: list[Peer] = []
         self._listing = json.dumps({
             "object": "list",
@@ -162,6 +175,7 @@ class Faulty:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Peer(self), HOST, 0)
+        self.listens = True
         return self
 
     async def __aexit__(
@@ -170,8 +184,8 @@ class Faulty:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._server is not None
-        self._server.close()
+        if self.listens:
+            self.stop_listening()
         for peer in self.open_peers:
             peer.close()
         for task in self._tasks:
@@ -183,6 +197,12 @@ class Faulty:
     def url(self) -> str:
         assert self._server is not None
         return f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
+
+    def stop_listening(self) -> None:
+        """Refuse every further connection; those that stand go on."""
+        assert self._server is not None
+        self._server.close()
+        self.listens = False
 
     @property
     def open_peers(self) -> list[Peer]:
@@ -203,14 +223,19 @@ class Faulty:
     async def _serve(self, peer: Peer) -> None:
         try:
             while True:
-                request = await peer.request()
+                early = self.early
+                request = await peer.request(early=early)
                 if (answer := self._probe_answer(request)) is not None:
                     await peer.send(answer)
-                    continue
-                self.requests.append(request)
-                peer.busy = True
-                await self.script(peer, request)
-                peer.busy = False
+                else:
+                    self.requests.append(request)
+                    self.carriers.append(peer)
+                    peer.busy = True
+                    await self.script(peer, request)
+                    peer.busy = False
+                    peer.served += 1
+                if early:
+                    await peer.request()
         except PeerGoneError:
             peer.close()
 

@@ -1,0 +1,133 @@
+"""A row of the fault table: what a provider does, and what comes of it.
+
+A row has two cases, one for each way of asking. An outcome is that of one attempt;
+`again` says that another attempt could have helped, as the caller had got nothing of
+the body yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING
+
+from tests.parts.faulty import Script
+from tests.parts.http_text import head
+from tests.parts.scripts import DONE, EVENT, stream
+
+if TYPE_CHECKING:  # it needs pytest, and the page is written without
+    from tests.parts.inside import Site
+
+COMPLETION = b'{"object":"chat.completion","choices":[{"index":0}]}'
+FLOW = EVENT + EVENT + DONE
+JSON = "content-type: application/json"
+CHUNKED = "transfer-encoding: chunked"
+GOOD_HEAD = head(200, JSON, f"content-length: {len(COMPLETION)}")
+GOOD = GOOD_HEAD + COMPLETION
+GOOD_STREAM = stream(EVENT, EVENT, DONE)
+
+
+class Way(StrEnum):
+    """How the caller asks."""
+
+    WHOLE = "whole"
+    STREAM = "stream"
+
+
+class End(Enum):
+    """What the caller gets.
+
+    COMES: the reply, whole. REFUSED: an error with its status. TOLD: what had come,
+    then an error in the stream. CUT: the connection closes before the reply's end.
+    """
+
+    COMES = 0
+    REFUSED = 1
+    TOLD = 2
+    CUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`body` is what comes, or what comes before the error. `kept` says whether the
+    upstream's connection serves on; None where either may happen. `asked` counts
+    the requests it gets where no other attempt is made.
+    """
+
+    end: End
+    status: int = 200
+    code: str | None = None
+    body: bytes = b""
+    kept: bool | None = False
+    again: bool = False
+    asked: int = 1
+
+
+Preparation = Callable[["Site"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`first` is done before the request is sent, which has `padding` more bytes.
+    With `early` the script begins before the request was read.
+    """
+
+    does: Script
+    outcome: Outcome
+    early: bool = False
+    padding: int = 0
+    first: Preparation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`name` says what the provider does, and stands in docs/operations.md."""
+
+    name: str
+    whole: Case
+    stream: Case
+
+    def case(self, way: Way) -> Case:
+        return self.whole if way is Way.WHOLE else self.stream
+
+
+def row(
+    name: str,
+    does: tuple[Script, Script] | Script,
+    whole: Outcome,
+    stream: Outcome | None = None,
+    *,
+    early: bool = False,
+    padding: int = 0,
+    first: Preparation | None = None,
+) -> Row:
+    """Write a row; what is given once holds for both ways of asking."""
+    plays = does if isinstance(does, tuple) else (does, does)
+    ends = (whole, stream or whole)
+    return Row(
+        name, *(Case(play, end, early, padding, first)
+                for play, end in zip(plays, ends, strict=True))
+    )  # fmt: skip
+
+
+def comes(
+    body: bytes, *, kept: bool | None = True, status: int = 200, asked: int = 1
+) -> Outcome:
+    return Outcome(End.COMES, status, None, body, kept, asked=asked)
+
+
+def refused(
+    status: int, code: str, *, kept: bool = False, again: bool = False
+) -> Outcome:
+    return Outcome(End.REFUSED, status, code, b"", kept, again)
+
+
+def told(
+    code: str, after: bytes = b"", *, kept: bool = False, again: bool = False
+) -> Outcome:
+    return Outcome(End.TOLD, 200, code, after, kept, again)
+
+
+BROKEN = refused(502, "upstream_error", again=True)
+LATE = refused(504, "upstream_timeout")

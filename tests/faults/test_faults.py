@@ -1,0 +1,62 @@
+"""Every row of the fault table holds, behind both doors, streaming and not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.faults.flood import FLOOD
+from tests.faults.rig import Seen, play
+from tests.faults.row import COMPLETION, End, Outcome, Row, Way
+from tests.faults.table import TABLE
+from tests.parts.http_text import Message, data_of, events
+from tests.parts.inside import CHAT
+from tests.parts.scripts import DONE, error_of
+
+# The flood has a test of its own.
+ROWS = [each for rows in TABLE.values() for each in rows if each is not FLOOD]
+# How often a provider is asked where another attempt could help.
+MOST_ATTEMPTS = 2
+
+
+@pytest.mark.parametrize("door", ["fast door", "ordinary door"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_a_fault_ends_as_the_table_says(row: Row, door: str) -> None:
+    fast = door == "fast door"
+    seen = await asyncio.gather(*(play(row.case(way), way, fast=fast) for way in Way))
+    for way, each in zip(Way, seen, strict=True):
+        print(f"asked for: {way}; got {each}")
+        assert_outcome(each, row.case(way).outcome)
+
+
+def test_no_row_has_the_name_of_another() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+def assert_outcome(seen: Seen, outcome: Outcome) -> None:
+    assert_reply(seen.reply, outcome)
+    assert seen.extra == b""
+    assert seen.next is None or seen.next.body == COMPLETION
+    assert seen.record.code == outcome.code
+    assert seen.record.status == seen.reply.status
+    assert {message.target for message in seen.asked} <= {CHAT}
+    assert len(seen.asked) <= (MOST_ATTEMPTS if outcome.again else outcome.asked)
+    if outcome.kept is not None:
+        assert seen.kept is outcome.kept
+
+
+def assert_reply(reply: Message, outcome: Outcome) -> None:
+    assert reply.status == outcome.status
+    assert reply.complete is (outcome.end is not End.CUT)
+    if outcome.end in (End.COMES, End.CUT):
+        assert reply.body == outcome.body
+    elif outcome.end is End.REFUSED:
+        assert error_of(reply)["code"] == outcome.code
+    else:
+        assert reply.body.startswith(outcome.body)
+        [error, last] = events(reply.body[len(outcome.body) :])
+        told = data_of(error)
+        assert isinstance(told, dict)
+        assert told["error"]["code"] == outcome.code
+        assert last == DONE
