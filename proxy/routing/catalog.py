@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from providers.base import Operation
-from proxy.config import Config
-from proxy.routing.model import Candidate, Model, live
+from proxy.config import Config, ModelConfig
+from proxy.routing.model import Candidate, Model, live, peers
 from proxy.routing.names import Names
+from proxy.routing.needs import MOST_BYTES_PER_TOKEN, UNLIMITED, Needs
 from proxy.routing.registry import Provider
 
 AUTO: Final = "auto"
@@ -46,7 +47,11 @@ class Resolution:
     """Who could serve `name`, best first; `missing` says why nobody can.
 
     `kept_out` are the providers that have the model but cannot serve it now, or
-    not this operation. `listed` are all model ids there are, for `near`.
+    not this operation. `listed` are all model ids there are, for `near`. `everyone`
+    are all candidates, those out of use included; `config` is the model's, if it has
+    one. `peers` are the candidates in groups among which nothing prefers one. A body
+    of up to `ample_bytes` can be served by the candidates as they stand, in this
+    order, as far as can be known beforehand; -1 where each request must be looked at.
     """
 
     name: str
@@ -55,6 +60,15 @@ class Resolution:
     missing: Missing | None = None
     kept_out: tuple[Provider, ...] = ()
     listed: tuple[str, ...] = ()
+    everyone: tuple[Candidate, ...] = ()
+    config: ModelConfig | None = None
+    peers: tuple[tuple[Candidate, ...], ...] = field(init=False)
+    ample_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        groups = peers(self.candidates)
+        object.__setattr__(self, "peers", groups)
+        object.__setattr__(self, "ample_bytes", _ample_bytes(groups))
 
     @property
     def near(self) -> tuple[str, ...]:
@@ -96,10 +110,15 @@ class Catalog:
         model = self._names.get(name)
         if model is None:
             return self._resolve_unnamed(name, operation)
-        resolution = self._judged(name, operation, model.candidates, model.live)
+        judged = self._judged(name, operation, model.candidates, model.live)
+        resolution = replace(judged, config=model.config)
         # Bounded by the names there are times the operations there are.
         self._resolved[name, operation.name] = resolution
         return resolution
+
+    def suitable(self, operation: Operation, needs: Needs) -> Resolution:
+        """Answer `auto` for a request that its first choice lacks something for."""
+        return self._automatic(operation, lambda c: needs.missing(c.limits) is None)
 
     def find(self, name: str) -> Model | None:
         """Answer the model that a name, alias or provider/model stands for."""
@@ -123,19 +142,25 @@ class Catalog:
             return self._first_fit(name, operation, self._names.at(name), (provider,))
         candidates = self._names.wild(name) or self._names.unlisted(name)
         if candidates:
-            return self._judged(name, operation, candidates, live(candidates))
+            judged = self._judged(name, operation, candidates, live(candidates))
+            return replace(judged, config=candidates[0].model)
         if name == AUTO:
             return self._automatic(operation)
         return self.miss(name, operation.name)
 
-    def _automatic(self, operation: Operation) -> Resolution:
+    def _automatic(
+        self, operation: Operation, fits: Callable[[Candidate], bool] | None = None
+    ) -> Resolution:
         if self._default is not None and self._default != AUTO:
             chosen = self.resolve(self._default, operation)
             model = self._names.get(self._default)
+            if fits is not None:
+                able = tuple(filter(fits, chosen.candidates))
+                chosen = replace(chosen, candidates=able)
             if chosen.candidates and (model is None or _may_suit(model, operation)):
                 return replace(chosen, name=AUTO)
         everybody = tuple(self._providers.values())
-        return self._first_fit(AUTO, operation, self._by_merit, everybody)
+        return self._first_fit(AUTO, operation, self._by_merit, everybody, fits)
 
     def _first_fit(
         self,
@@ -143,6 +168,7 @@ class Catalog:
         operation: Operation,
         models: Sequence[Model],
         providers: tuple[Provider, ...],
+        fits: Callable[[Candidate], bool] | None = None,
     ) -> Resolution:
         """Take the first model that can do it now. One model: who sends `auto` gets
         failover between its providers, never a second model behind their back.
@@ -150,8 +176,13 @@ class Catalog:
         for suits in (_seems_to_suit, _may_suit):
             for model in models:
                 able = _able(model.live, operation)
+                if fits is not None:
+                    able = tuple(filter(fits, able))
                 if able and suits(model, operation):
-                    return Resolution(name, operation.name, able)
+                    return Resolution(
+                        name, operation.name, able,
+                        everyone=model.candidates, config=model.config,
+                    )  # fmt: skip
         usable = [provider for provider in providers if provider.usable]
         missing = Missing.UNSUPPORTED if usable else Missing.UNAVAILABLE
         return Resolution(name, operation.name, (), missing, providers)
@@ -165,7 +196,7 @@ class Catalog:
     ) -> Resolution:
         able = _able(alive, operation)
         if able:
-            return Resolution(name, operation.name, able)
+            return Resolution(name, operation.name, able, everyone=candidates)
         down = _able(candidates, operation)
         kept_out = tuple(c.provider for c in (down or candidates))
         if down or not candidates:
@@ -173,7 +204,19 @@ class Catalog:
             missing = Missing.UNAVAILABLE
         else:
             missing = Missing.UNSUPPORTED
-        return Resolution(name, operation.name, (), missing, kept_out)
+        return Resolution(
+            name, operation.name, (), missing, kept_out, everyone=candidates
+        )
+
+
+def _ample_bytes(groups: tuple[tuple[Candidate, ...], ...]) -> int:
+    limits = [candidate.limits for group in groups for candidate in group]
+    if any(len(group) > 1 for group in groups) or any(lim.lacking for lim in limits):
+        return -1
+    windows = {lim.window for lim in limits}
+    if len(windows) > 1:
+        return -1  # who has room for it goes before who may have too little
+    return min(windows, default=UNLIMITED) * MOST_BYTES_PER_TOKEN
 
 
 def _able(

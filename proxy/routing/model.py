@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final, Literal
 
 from providers.base import FoundModel
 from proxy.config import ModelConfig
+from proxy.routing.needs import Limits, limits_of
 from proxy.routing.registry import Provider, Status
+from proxy.state.base import Where
 
 _ILL: Final = {Status.DEGRADED: 1, Status.LOADING: 2}
 
@@ -16,11 +19,31 @@ State = Literal["warm", "cold", "loading", "unavailable"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A provider, and what it calls the model; `model` is None for one only found."""
+    """A provider, and what it calls the model; `model` is None for one only found.
+
+    `found` is what the provider lists of it. `where` is this model there, `whole` all
+    of the provider: the keys of what is known of both. Made once for each snapshot
+    of the catalogue, so that choosing need not work anything out.
+    """
 
     provider: Provider
     upstream_model: str
     model: ModelConfig | None = None
+    found: FoundModel | None = None
+    limits: Limits = field(init=False, compare=False)
+    where: Where = field(init=False, compare=False)
+    whole: Where = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "limits", limits_of(self.model, self.found))
+        put(self, "where", Where(self.provider.id, self.upstream_model))
+        put(self, "whole", Where(self.provider.id))
+
+    @property
+    def warm(self) -> bool | None:
+        """True when it is loaded, False when not, None when nobody says."""
+        return None if self.found is None else self.found.warm
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +109,18 @@ def live(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     if len(usable) > 1:
         usable.sort(key=lambda c: _ILL.get(c.provider.status, 0))
     return tuple(usable)
+
+
+def peers(candidates: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...], ...]:
+    """Cut ordered candidates into groups among which nothing known prefers one."""
+    return tuple(tuple(group) for _, group in groupby(candidates, key=_standing))
+
+
+def _standing(candidate: Candidate) -> tuple[int, int, bool, bool]:
+    provider = candidate.provider
+    return (
+        _ILL.get(provider.status, 0),
+        provider.config.priority,
+        bool(candidate.warm),
+        provider.local,
+    )

@@ -8,6 +8,7 @@ The first to claim a name keeps it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 from providers.base import FoundModel
@@ -76,12 +77,19 @@ class Names:
             self._names.setdefault(name, model)
 
     def _configured(self, config: ModelConfig) -> Model:
-        candidates = tuple(
-            Candidate(self._providers[id_], upstream or config.id, config)
+        listed = [
+            self._candidate(id_, upstream or config.id, config)
             for id_, upstream in config.served_by
             if id_ in self._providers
-        )
-        return self._model(config.id, candidates, config)
+        ]
+        return self._model(config.id, _warm_first(listed), config)
+
+    def _candidate(
+        self, provider_id: str, upstream_model: str, config: ModelConfig
+    ) -> Candidate:
+        found = self._offers.get((provider_id, upstream_model))
+        provider = self._providers[provider_id]
+        return Candidate(provider, upstream_model, config, found)
 
     def _found(self, providers: Sequence[Provider]) -> list[Model]:
         by_id: dict[str, list[tuple[Provider, FoundModel]]] = {}
@@ -93,7 +101,8 @@ class Names:
     def _shared(self, id_: str, offers: list[tuple[Provider, FoundModel]]) -> Model:
         if len(offers) > 1:
             offers = sorted(offers, key=_preference)
-        return self._model(id_, tuple(Candidate(p, model.id) for p, model in offers))
+        candidates = tuple(Candidate(p, model.id, found=model) for p, model in offers)
+        return self._model(id_, candidates)
 
     def _scoped(
         self, configured: list[ModelConfig], providers: Sequence[Provider]
@@ -103,13 +112,12 @@ class Names:
         for config in sorted(configured, key=lambda m: not m.is_default):
             for id_, upstream in config.served_by:
                 if id_ in scoped:
-                    candidate = Candidate(
-                        self._providers[id_], upstream or config.id, config
-                    )
+                    candidate = self._candidate(id_, upstream or config.id, config)
                     self._scope(scoped[id_], candidate, (config.id,), config)
         for provider in providers:
             for model in sorted(provider.models, key=lambda m: not m.warm):
-                self._scope(scoped[provider.id], Candidate(provider, model.id))
+                own = Candidate(provider, model.id, found=model)
+                self._scope(scoped[provider.id], own)
         return {id_: tuple(own.values()) for id_, own in scoped.items()}
 
     def _scope(
@@ -130,9 +138,7 @@ class Names:
         candidates: tuple[Candidate, ...],
         config: ModelConfig | None = None,
     ) -> Model:
-        offers = (
-            self._offers.get((c.provider.id, c.upstream_model)) for c in candidates
-        )
+        offers = (candidate.found for candidate in candidates)
         found = next((offer for offer in offers if offer is not None), None)
         return Model(id_, config, found, candidates, live(candidates))
 
@@ -179,6 +185,20 @@ def _spellings(id_: str) -> tuple[str, ...]:
 def _preference(offer: tuple[Provider, FoundModel]) -> tuple[int, bool, bool, str]:
     provider, model = offer
     return (provider.config.priority, not model.warm, not provider.local, provider.id)
+
+
+def _warm_first(listed: list[Candidate]) -> tuple[Candidate, ...]:
+    """Order within what the operator's list leaves open: it says who is preferred,
+    but of neighbours with the same priority the one that is loaded goes first.
+    """
+    ordered: list[Candidate] = []
+    for _, group in groupby(listed, key=_rank_of_provider):
+        ordered += sorted(group, key=lambda c: c.warm is False)
+    return tuple(ordered)
+
+
+def _rank_of_provider(candidate: Candidate) -> tuple[int, bool]:
+    return (candidate.provider.config.priority, candidate.provider.local)
 
 
 def _wildcards(config: Config, providers: dict[str, Provider]) -> tuple[Wildcard, ...]:

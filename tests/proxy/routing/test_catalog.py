@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from providers.base import FoundModel, Operation
+from providers.wire.members import read_members
 from proxy.config import Config, ModelConfig
 from proxy.config.schema import RoutingConfig
 from proxy.config.schema_models import ModelCapabilities, ModelProvider
 from proxy.routing.catalog import Catalog, Missing, Resolution
+from proxy.routing.needs import MOST_BYTES_PER_TOKEN, Needs
 from proxy.routing.registry import Provider, Status
 from tests.fakes.kinds import CHAT, EMBEDDINGS, RERANK, provider
 
@@ -396,3 +398,64 @@ def test_auto_takes_what_there_is_if_no_name_looks_right() -> None:
     known = catalog(provider("a", "imagine"))
     assert ask(known, "auto") == [("a", "imagine")]
     assert ask(known, "auto", EMBEDDINGS) == [("a", "imagine")]
+
+
+def test_of_listed_neighbours_with_one_priority_the_loaded_one_goes_first() -> None:
+    model = ModelConfig(
+        id="m", providers=tuple(ModelProvider(id=id_) for id_ in ("a", "b", "c"))
+    )
+    cold, warm = FoundModel("m", warm=False), FoundModel("m", warm=True)
+    known = catalog(
+        provider("a", cold),
+        provider("b", warm),
+        provider("c", warm, priority=0),
+        models=(model,),
+    )
+    assert [id_ for id_, _ in ask(known, "m")] == ["b", "a", "c"]
+
+
+def test_equals_stand_together() -> None:
+    cold, warm = FoundModel("m", warm=False), FoundModel("m", warm=True)
+    known = catalog(
+        provider("a", warm),
+        provider("b", warm),
+        provider("c", cold),
+        provider("d", warm, priority=2),
+        provider("e", warm, kind="openai"),
+    )
+    groups = [[c.provider.id for c in g] for g in known.resolve("m", CHAT).peers]
+    assert groups == [["a", "b"], ["e"], ["c"], ["d"]]
+
+
+def test_a_single_unrestricted_place_needs_no_look_at_the_body() -> None:
+    known = catalog(
+        provider("a", "free", FoundModel("small", context_window=4096)),
+        provider("b", FoundModel("blind", inputs=("text",)), "twice"),
+        provider("c", "twice"),
+    )
+    assert known.resolve("free", CHAT).ample_bytes > 1 << 40
+    assert known.resolve("small", CHAT).ample_bytes == 4096 * MOST_BYTES_PER_TOKEN
+    assert known.resolve("blind", CHAT).ample_bytes == -1
+    assert known.resolve("twice", CHAT).ample_bytes == -1
+
+
+def test_a_resolution_knows_everyone_and_the_models_configuration() -> None:
+    model = named("m", "a", fallbacks=("other",))
+    known = catalog(provider("a", health=Status.OFFLINE), models=(model,))
+    resolution = known.resolve("m", CHAT)
+    assert resolution.config is model
+    assert [c.provider.id for c in resolution.everyone] == ["a"]
+
+
+def test_auto_passes_over_a_default_that_lacks_what_is_needed() -> None:
+    blind = ModelCapabilities(vision=False)
+    known = catalog(
+        provider("a", "seeing"),
+        provider("b"),
+        models=(named("mine", "b", is_default=True, capabilities=blind),),
+    )
+    image = b'{"messages":[{"content":[{"type":"image_url","image_url":{}}]}]}'
+    needs = Needs("chat", read_members(image))
+    assert ask(known, "auto") == [("b", "mine")]
+    assert who(known.suitable(CHAT, needs)) == [("a", "seeing")]
+    assert who(known.suitable(CHAT, Needs("chat"))) == [("b", "mine")]

@@ -1,0 +1,152 @@
+"""What a request needs, against what a candidate is known to lack.
+
+Unknown is allowed: the upstream is the judge of what nobody has told. Tokens are
+estimated from bytes, 4 to a token in the middle and 8 at the very most: whoever is
+too small even then is left out, whoever may be is asked after those that are not.
+Needs are read from the body only where some candidate is restricted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from providers.base import FoundModel
+from providers.wire import wants
+from providers.wire.members import Members
+from proxy.config import ModelConfig
+
+BYTES_PER_TOKEN: Final = 4
+MOST_BYTES_PER_TOKEN: Final = 8
+UNLIMITED: Final = 1 << 62
+
+
+class Trait(StrEnum):
+    """Something that not every model can do; the value is said to callers."""
+
+    VISION = "images"
+    TOOLS = "tools"
+    JSON = "JSON mode"
+    EMBEDDINGS = "embeddings"
+    STREAMING = "streaming"
+
+
+PARAMS: Final = {
+    Trait.VISION: "messages",
+    Trait.TOOLS: "tools",
+    Trait.JSON: "response_format",
+    Trait.EMBEDDINGS: "model",
+    Trait.STREAMING: "stream",
+}
+
+
+class Fit(StrEnum):
+    """How a request fits into a context."""
+
+    WELL = "well"
+    DOUBTFUL = "doubtful"
+    TOO_LONG = "too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a candidate is known to lack, and its context in tokens where known."""
+
+    lacking: frozenset[Trait] = frozenset()
+    window: int = UNLIMITED
+
+
+NO_LIMITS: Final = Limits()
+
+
+def limits_of(config: ModelConfig | None, found: FoundModel | None) -> Limits:
+    """Read a candidate's limits: the operator's word first, else the server's.
+
+    The context is the loaded one where the server says so, never more than what
+    the operator allows.
+    """
+    if config is None and found is None:
+        return NO_LIMITS
+    lacking = _lacking(config, found)
+    window = min(
+        (config and config.context_window) or UNLIMITED,
+        (found and found.context_window) or UNLIMITED,
+    )
+    return Limits(lacking, window) if lacking or window < UNLIMITED else NO_LIMITS
+
+
+class Needs:
+    """What one request needs; each answer is found when it is first asked for."""
+
+    __slots__ = ("_has", "_members", "_most_tokens", "_text_bytes", "operation", "stream")  # fmt: skip
+
+    def __init__(
+        self, operation: str, members: Members | None = None, *, stream: bool = False
+    ) -> None:
+        """Without `members`, as for forms, nothing but the operation is known."""
+        self.operation = operation
+        self.stream = stream
+        self._members = members
+        self._has: dict[Trait, bool] = {}
+        self._text_bytes: int | None = None
+        self._most_tokens = 0
+
+    def missing(self, limits: Limits) -> Trait | None:
+        """Answer what the request needs and the candidate lacks, if anything."""
+        for trait in limits.lacking:
+            known = self._has.get(trait)
+            if known is None:
+                known = self._has[trait] = self._needs(trait)
+            if known:
+                return trait
+        return None
+
+    def fit(self, limits: Limits) -> Fit:
+        """Answer whether the request, and what it asks for, goes into the context."""
+        members = self._members
+        if members is None or limits.window >= UNLIMITED:
+            return Fit.WELL
+        if self._text_bytes is None:
+            self._text_bytes = wants.text_bytes(members)
+            self._most_tokens = wants.most_tokens(members)
+        size, window = self._text_bytes, limits.window
+        if size > window * MOST_BYTES_PER_TOKEN:
+            return Fit.TOO_LONG
+        if size // BYTES_PER_TOKEN + self._most_tokens > window:
+            return Fit.DOUBTFUL
+        return Fit.WELL
+
+    def _needs(self, trait: Trait) -> bool:
+        if trait is Trait.EMBEDDINGS:
+            return self.operation == "embeddings"
+        if trait is Trait.STREAMING:
+            return self.stream
+        if self._members is None:
+            return False
+        match trait:
+            case Trait.VISION:
+                return wants.wants_vision(self._members)
+            case Trait.TOOLS:
+                return wants.wants_tools(self._members)
+            case Trait.JSON:
+                return wants.wants_json(self._members)
+
+
+def _lacking(config: ModelConfig | None, found: FoundModel | None) -> frozenset[Trait]:
+    lacking: set[Trait] = set()
+    if found is not None and found.inputs and "image" not in found.inputs:
+        lacking.add(Trait.VISION)
+    if config is None:
+        return frozenset(lacking)
+    said = config.capabilities
+    for trait, can in (
+        (Trait.VISION, said.vision),
+        (Trait.TOOLS, said.function_calling),
+        (Trait.JSON, said.json_mode),
+        (Trait.EMBEDDINGS, said.embeddings),
+        (Trait.STREAMING, said.streaming),
+    ):
+        if can is not None:
+            (lacking.discard if can else lacking.add)(trait)
+    return frozenset(lacking)
