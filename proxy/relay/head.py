@@ -17,6 +17,7 @@ from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase
 
 HEAD_LIMIT: Final = 64 << 10
+FIELD_LIMIT: Final = 100  # Envoy's too, and what Python's http.client reads at most
 
 _STATUS_LINE: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\r\n\0]*))?\r\n"
@@ -121,6 +122,8 @@ def read_reply(raw: bytes, method: str) -> ReplyHead:
     pairs = _read_fields(raw, start.end())
     if raw.count(b"\n") != len(pairs) + 2 or raw.count(b"\r") != len(pairs) + 2:
         raise _broken("its header has a malformed line")
+    if len(pairs) > FIELD_LIMIT:
+        raise _broken("its header has too many fields")
     status = int(start[2])
     length, chunked = _framing(pairs, status, method)
     connection = [v.lower() for name, v in pairs if name == "connection"]

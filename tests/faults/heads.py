@@ -94,6 +94,7 @@ ROWS: tuple[Row, ...] = (
         plays(head(200, JSON, LENGTH, CHUNKED) + chunk(COMPLETION) + LAST_CHUNK),
         BROKEN,
     ),
+    odd_head("sends a head of 200 short fields", b"\r\n".join([b"a: 1"] * 200)),
     odd_head("sends a head of 10,000 fields", b"\r\n".join([b"x-many: 1"] * 10_000)),
     odd_head("sends one field of 100 KiB", b"x-long: " + b"a" * (100 << 10)),
     row(

@@ -39,8 +39,9 @@ class PeerGoneError(Exception):
 class Peer(asyncio.Protocol):
     """One connection as its script sees it.
 
-    `busy` while a script runs on it, `served` scripts have ended; `gone_at` is the monotonic time at which
-    the other end closed or reset, or at which we closed.
+    `busy` while a script runs on it, `served` counts those that have ended; `deaf`
+    once it has stopped to read. `gone_at` is the monotonic time at which the other
+    end closed or reset, or at which we closed.
     """
 
     def __init__(self, faulty: Faulty) -> None:

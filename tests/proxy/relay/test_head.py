@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.relay.errors import BrokenReply, Phase
 from proxy.relay.head import (
+    FIELD_LIMIT,
     HeadReader,
     ReplyHead,
     encode_fields,
@@ -173,6 +174,13 @@ def test_the_framing_is_what_the_fields_say(
 ) -> None:
     head = read(fields)
     assert (head.length, head.chunked, head.keep_alive) == (length, chunked, keep_alive)
+
+
+def test_a_head_has_only_so_many_fields() -> None:
+    start, field = b"HTTP/1.1 200 OK\r\n", b"a: 1\r\n"
+    read_reply(start + field * FIELD_LIMIT + b"\r\n", "POST")
+    with pytest.raises(BrokenReply, match="too many fields"):
+        read_reply(start + field * (FIELD_LIMIT + 1) + b"\r\n", "POST")
 
 
 def test_http_1_0_connections_are_not_kept() -> None:
