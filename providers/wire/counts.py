@@ -33,7 +33,12 @@ class _OpenAICounts(msgspec.Struct):
     cost: float | None = None
 
 
+class _OpenAIReply(msgspec.Struct):
+    usage: _OpenAICounts | None = None
+
+
 _openai_counts: Final = msgspec.json.Decoder(_OpenAICounts)
+_openai_reply: Final = msgspec.json.Decoder(_OpenAIReply)
 _NO_DETAILS: Final = _Details()
 
 
@@ -48,12 +53,25 @@ def openai_usage(raw: msgspec.Raw | None) -> Usage | None:
         counts = _openai_counts.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _odd_openai_usage(raw)
+    return _usage_of(counts) or _odd_openai_usage(raw)
+
+
+def openai_usage_in(reply: bytes) -> Usage | None:
+    """Read the usage of a whole reply in one go; None where its shape is unusual."""
+    try:
+        counts = _openai_reply.decode(reply).usage
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return None if counts is None else _usage_of(counts)
+
+
+def _usage_of(counts: _OpenAICounts) -> Usage | None:
     first = counts.prompt_tokens
     second = counts.completion_tokens
     prompt = counts.input_tokens if first is None else first
     completion = counts.output_tokens if second is None else second
     if prompt is None and completion is None:
-        return _odd_openai_usage(raw)
+        return None
     within = counts.prompt_tokens_details or counts.input_tokens_details
     written = counts.completion_tokens_details or counts.output_tokens_details
     within, written = within or _NO_DETAILS, written or _NO_DETAILS

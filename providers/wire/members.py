@@ -66,6 +66,17 @@ class Members:
     def __contains__(self, name: object) -> bool:
         return name in self._raws
 
+    def signature(self, deciding: Collection[str]) -> tuple[bytes | str | None, ...]:
+        """The text of some members and the names of all: a key to remember by."""
+        raws = self._raws
+        return (*[bytes(raws[n]) if n in raws else None for n in deciding], *raws)
+
+    def signature_size(self, deciding: Collection[str]) -> int:
+        """How many bytes a signature would keep."""
+        raws = self._raws
+        values = sum(len(memoryview(raws[n])) for n in deciding if n in raws)
+        return values + sum(map(len, raws))
+
     def raw(self, name: str) -> bytes | None:
         """Copy a value's bytes as they came; None when the member is absent."""
         found = self._raws.get(name)
@@ -205,8 +216,7 @@ def _is_dense(body: bytes, raws: dict[str, msgspec.Raw]) -> bool:
     would make the body longer than the sum of what was read.
     """
     size = 1 + 4 * len(raws) if raws else 2
-    for name, raw in raws.items():
-        size += len(name) + len(memoryview(raw))
+    size += sum(map(len, raws)) + sum(map(len, map(memoryview, raws.values())))
     return size == len(body)
 
 

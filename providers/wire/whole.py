@@ -10,13 +10,19 @@ from typing import Final
 
 import msgspec
 
-from providers.wire.counts import anthropic_usage, ollama_usage, openai_usage
+from providers.wire.counts import (
+    anthropic_usage,
+    ollama_usage,
+    openai_usage,
+    openai_usage_in,
+)
 from providers.wire.dialect import Dialect
 from providers.wire.peek import Object, error_text, is_empty, peek, text
 from providers.wire.usage import Usage
 
 LIMIT_BYTES: Final = 8 << 20
 
+_OPENAI: Final = frozenset({Dialect.CHAT, Dialect.RESPONSES})
 _list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ANSWERS: Final = (
     "choices",
@@ -34,6 +40,9 @@ _ANSWERS: Final = (
 
 def read_usage(dialect: Dialect, body: bytes) -> Usage | None:
     """Read what a whole reply says it used; None where it does not say."""
+    is_small = len(body) <= LIMIT_BYTES
+    if is_small and dialect in _OPENAI and (usage := openai_usage_in(body)) is not None:
+        return usage
     members = _members(body)
     if dialect is Dialect.OLLAMA:
         return ollama_usage(members)

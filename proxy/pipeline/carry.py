@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,13 +16,13 @@ from providers.wire.watch import Watch
 from providers.wire.watches import watch_for
 from providers.wire.whole import read_error, read_response_id, read_usage
 from proxy.accounting.prices import cost_usd
-from proxy.config import Config, ProviderConfig, Timeouts
+from proxy.config import Config, ProviderConfig
 from proxy.core import clock
 from proxy.core.errors import ProviderFault
 from proxy.core.types import Attempt, Pair, Record
 from proxy.pipeline import failures, heads
 from proxy.pipeline.order import Course, Order, Treatment
-from proxy.relay.client import Client
+from proxy.relay.client import Client, Outgoing
 from proxy.relay.errors import BrokenReply, CallerStalled, Phase, UpstreamFailed
 from proxy.relay.head import ReplyHead
 from proxy.relay.headers import block_for_caller, sse_fields
@@ -37,7 +36,7 @@ from proxy.relay.modes import (
     Plain,
 )
 from proxy.relay.origin import Origin
-from proxy.relay.transfer import Limits, Transfer
+from proxy.relay.transfer import Transfer
 from proxy.routing.responses import ResponseOwners
 
 _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
@@ -63,9 +62,11 @@ class Carrier:
     origin_of: Callable[[ProviderConfig], Origin]
     owners: ResponseOwners
 
-    def carry(self, course: Course, order: Order) -> Coroutine[Any, Any, None]:
+    def carry(
+        self, course: Course, order: Order, out: Outgoing
+    ) -> Coroutine[Any, Any, None]:
         """Do it. Raises GatewayError when the caller's answer must be an error."""
-        return _Ride(self, course, order, self._keep_alive(course, order)).run()
+        return _Ride(self, course, order, self._keep_alive(course, order)).run(out)
 
     def note_owner(self, course: Course) -> None:
         """Remember who makes the response that passes, if it has an id yet."""
@@ -104,6 +105,17 @@ class Carrier:
 class _Ride:
     """One attempt: the transfer, and what its reply turns out to be."""
 
+    __slots__ = (
+        "_attempt",
+        "_carrier",
+        "_course",
+        "_keep_alive",
+        "_order",
+        "_reply",
+        "_transfer",
+        "_watch",
+    )
+
     def __init__(
         self,
         carrier: Carrier,
@@ -115,28 +127,28 @@ class _Ride:
         self._keep_alive = keep_alive
         self._course = course
         self._order = order
-        self._reply = course.reply
+        self._reply = reply = course.reply
         self._watch: Watch | None = None
-        self._attempt = Attempt(order.provider.id, order.upstream_model)
-        is_bounded = order.treatment is Treatment.MODEL and not order.stream
-        limits = _limits(order.provider.config.timeouts, is_bounded=is_bounded)
-        self._transfer = Transfer(course.reply, limits, self._mode_for, carrier.ticker)
         record = course.record
-        record.provider = order.provider.id
+        record.provider = order.provider.config.id
         record.upstream_model = order.upstream_model
-        record.attempts.append(self._attempt)
+        self._attempt = attempt = Attempt(record.provider, order.upstream_model)
+        record.attempts.append(attempt)
+        self._transfer = Transfer(reply, order.limits, self._mode_for, carrier.ticker)
 
-    async def run(self) -> None:
-        carrier, order, keep_alive = self._carrier, self._order, self._keep_alive
-        provider = order.provider
+    async def run(self, out: Outgoing) -> None:
+        carrier, keep_alive, provider = (
+            self._carrier,
+            self._keep_alive,
+            self._order.provider,
+        )
         provider.active += 1
         if keep_alive is not None:
             carrier.ticker.add(keep_alive)
+        transfer = self._transfer
         try:
-            transfer = self._transfer
-            body = await transfer.run(
-                carrier.client, carrier.origin_of(provider.config), order.out
-            )
+            origin = carrier.origin_of(provider.config)
+            body = await transfer.run(carrier.client, origin, out)
             if body is not None and transfer.head is not None:
                 self._answer(transfer.head, body, transfer.trailers)
         except UpstreamFailed as error:
@@ -160,23 +172,25 @@ class _Ride:
 
     def _mode_for(self, head: ReplyHead) -> Mode:
         """Choose how this reply is treated; starts it where nothing is awaited."""
-        self._attempt.status = head.status
-        order = self._order
-        if head.status in _REDIRECTS and order.prefix is None:
+        self._attempt.status = status = head.status
+        order, kind = self._order, _kind(head)
+        if status in _REDIRECTS and order.prefix is None:
             raise BrokenReply("it answered with a redirect", Phase.FIRST_BYTE)
         is_model = order.treatment is Treatment.MODEL
-        framing = _framing(head)
-        if framing is not Framing.SSE or not self._ends_as_known():
-            self._say_nothing()
-        if order.treatment is Treatment.PLAIN or not 200 <= head.status < 300:
+        framing = kind.framing
+        if self._keep_alive is not None and (
+            framing is not Framing.SSE or not self._ends_as_known()
+        ):
+            # Comments have no place in a reply that is no stream of known events.
+            self._carrier.ticker.discard(self._keep_alive)
+        if order.treatment is Treatment.PLAIN or not 200 <= status < 300:
             return Gathered(REFUSAL_LIMIT, None) if is_model else self._plain(head)
-        if framing is Framing.PLAIN and (is_model or self._is_json(head)):
+        if framing is Framing.PLAIN and (is_model or kind.is_json):
             return Gathered(WHOLE_LIMIT, lambda: self._plain(head))
-        is_coded = (head.get("content-encoding") or "identity") != "identity"
-        if is_coded and is_model and framing is not Framing.PLAIN:
+        if kind.is_coded and is_model and framing is not Framing.PLAIN:
             # Its events cannot be told apart, and we had asked for it plain.
             raise BrokenReply("it compressed a stream unasked", Phase.FIRST_BYTE)
-        if framing is Framing.PLAIN or is_coded or not self._ends_as_known():
+        if framing is Framing.PLAIN or kind.is_coded or not self._ends_as_known():
             return self._plain(head)
         return self._events(head, framing)
 
@@ -185,19 +199,11 @@ class _Ride:
         operation = self._course.call.operation
         return self._order.treatment is not Treatment.MODEL or operation in _TERMINATED
 
-    def _say_nothing(self) -> None:
-        """Comments have no place in a reply that is no stream of known events."""
-        if self._keep_alive is not None:
-            self._carrier.ticker.discard(self._keep_alive)
-
     def _plain(self, head: ReplyHead) -> Mode:
         if self._reply.started:
             raise BrokenReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         self._reply.start(
-            head.status,
-            self._own_fields(),
-            _length(head, self._course),
-            self._block(head),
+            head.status, (), _length(head, self._course), self._block(head)
         )
         return Plain(self._reply)
 
@@ -216,7 +222,7 @@ class _Ride:
         self._course.framing = framing
         if not self._reply.started:
             block = self._block(head, events=known or framing is Framing.SSE)
-            self._reply.start(head.status, self._own_fields(), None, block)
+            self._reply.start(head.status, (), None, block)
         return Events(
             self._reply, hold_for(framing, config.stream.max_event_bytes), watch
         )
@@ -226,10 +232,8 @@ class _Ride:
         if order.prefix is not None and head.get("location") is not None:
             head = _relocated(head, order.provider.config.base_url, order.prefix)
         as_is = order.treatment is not Treatment.MODEL
-        return block_for_caller(head, as_is=as_is, events=events)
-
-    def _own_fields(self) -> list[Pair]:
-        return heads.of_order(self._course, self._order, self._overhead_s())
+        theirs = block_for_caller(head, as_is=as_is, events=events)
+        return theirs + heads.block_of_order(self._course, order, self._overhead_s())
 
     def _overhead_s(self) -> float:
         """Time spent here so far: all since the door, less waiting for the upstream."""
@@ -243,7 +247,7 @@ class _Ride:
     def _answer(self, head: ReplyHead, body: bytes, trailers: tuple[Pair, ...]) -> None:
         order = self._order
         good = 200 <= head.status < 300
-        wrong = good and self._is_json(head) and read_error(body) is not None
+        wrong = good and _kind(head).is_json and read_error(body) is not None
         if order.treatment is not Treatment.MODEL or (good and not wrong):
             self._give(head, body, trailers)
             return
@@ -271,8 +275,8 @@ class _Ride:
                 "upstream_error",
                 f"Provider {self._order.provider.id} answered no stream to a stream.",
             )
-        fields = self._own_fields()
-        if 200 <= head.status < 300 and self._is_json(head):
+        fields: list[Pair] = []
+        if 200 <= head.status < 300 and _kind(head).is_json:
             usage = read_usage(self._order.dialect, body)
             self._take_usage(usage)
             if (cost := self._course.record.cost_usd) is not None:
@@ -288,12 +292,9 @@ class _Ride:
         self._reply.write(body)
         self._reply.end(trailers)
 
-    def _is_json(self, head: ReplyHead) -> bool:
-        return "json" in _media_type(head)
-
     def _speaks_dialect(self, head: ReplyHead, body: bytes) -> bool:
         """Tell whether a refusal already has the shape the caller's SDK reads."""
-        if self._reply.started or not self._is_json(head):
+        if self._reply.started or not _kind(head).is_json:
             return False
         return is_envelope(body, self._order.dialect)
 
@@ -336,15 +337,24 @@ def _relocated(head: ReplyHead, base_url: str, prefix: str) -> ReplyHead:
     return replace(head, pairs=pairs, memo={})
 
 
-def _framing(head: ReplyHead) -> Framing:
-    return _FRAMINGS.get(_media_type(head), Framing.PLAIN)
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a reply's head says of its body. `is_coded`: it is compressed."""
+
+    framing: Framing
+    is_json: bool
+    is_coded: bool
 
 
-def _media_type(head: ReplyHead) -> str:
-    known: str | None = head.memo.get("media type")
+def _kind(head: ReplyHead) -> _Kind:
+    known: _Kind | None = head.memo.get("kind")
     if known is None:
-        kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
-        known = head.memo["media type"] = kind
+        media_type = (head.get("content-type") or "").partition(";")[0].strip().lower()
+        known = head.memo["kind"] = _Kind(
+            _FRAMINGS.get(media_type, Framing.PLAIN),
+            "json" in media_type,
+            (head.get("content-encoding") or "identity") != "identity",
+        )
     return known
 
 
@@ -353,14 +363,3 @@ def _length(head: ReplyHead, course: Course) -> int | None:
         said = head.get("content-length")
         return int(said) if said is not None and said.isdigit() else None
     return head.length
-
-
-@lru_cache(maxsize=256)
-def _limits(timeouts: Timeouts, *, is_bounded: bool) -> Limits:
-    return Limits(
-        connect_s=timeouts.connect,
-        write_s=timeouts.write,
-        first_byte_s=timeouts.first_byte,
-        idle_s=timeouts.idle,
-        whole_s=timeouts.whole if is_bounded else None,
-    )

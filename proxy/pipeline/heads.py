@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from providers.wire.dialect import Dialect
@@ -11,6 +12,7 @@ from proxy.core.call import Call
 from proxy.core.errors import GatewayError, ProviderFault
 from proxy.core.types import Pair
 from proxy.pipeline.order import Course, Order
+from proxy.relay.head import encode_fields
 from proxy.relay.origin import read_origin
 
 
@@ -33,15 +35,29 @@ def of_request(course: Course) -> list[Pair]:
 
 def of_order(course: Course, order: Order, overhead_s: float) -> list[Pair]:
     """What every answered model call carries besides."""
-    pairs = of_request(course)
-    pairs.append(("x-proxy-provider", order.provider.id))
-    if order.upstream_model is not None:
-        pairs.append(("x-proxy-model", _ascii(order.upstream_model)))
-    pairs.append(("x-proxy-attempts", str(len(course.record.attempts))))
-    pairs.append(("x-proxy-overhead-ms", f"{overhead_s * 1000:.2f}"))
-    if order.applied:
-        pairs.append(("x-proxy-applied", _ascii(", ".join(order.applied))))
-    return pairs
+    return [
+        *of_request(course),
+        *_of_choice(order.provider.id, order.upstream_model, order.applied),
+        ("x-proxy-attempts", str(len(course.record.attempts))),
+        ("x-proxy-overhead-ms", f"{overhead_s * 1000:.2f}"),
+    ]
+
+
+def block_of_order(course: Course, order: Order, overhead_s: float) -> bytes:
+    """As `of_order`, encoded (bench: CPU per request)."""
+    record = course.record
+    fields = _choice_block(order.provider.id, order.upstream_model, order.applied)
+    if course.cors or course.dialect is Dialect.MESSAGES:
+        first = encode_fields(of_request(course))
+    else:  # ids are printable ASCII
+        shown = record.client_request_id or record.id
+        first = b"x-request-id: %b\r\n" % shown.encode()
+    return b"%b%bx-proxy-attempts: %d\r\nx-proxy-overhead-ms: %.2f\r\n" % (
+        first,
+        fields,
+        len(record.attempts),
+        overhead_s * 1000,
+    )
 
 
 def of_error(course: Course, error: GatewayError, overhead_s: float) -> list[Pair]:
@@ -55,6 +71,24 @@ def of_error(course: Course, error: GatewayError, overhead_s: float) -> list[Pai
     ):
         pairs.append(("x-should-retry", "false"))
     return pairs
+
+
+def _of_choice(
+    provider_id: str, upstream_model: str | None, applied: tuple[str, ...]
+) -> list[Pair]:
+    pairs = [("x-proxy-provider", provider_id)]
+    if upstream_model is not None:
+        pairs.append(("x-proxy-model", _ascii(upstream_model)))
+    if applied:
+        pairs.append(("x-proxy-applied", _ascii(", ".join(applied))))
+    return pairs
+
+
+@lru_cache(maxsize=1024)
+def _choice_block(
+    provider_id: str, upstream_model: str | None, applied: tuple[str, ...]
+) -> bytes:
+    return encode_fields(_of_choice(provider_id, upstream_model, applied))
 
 
 def relocated(location: str, base_url: str, prefix: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import orjson
 
-from providers.base import BodyKind, Operation, Prepared, Request
+from providers.base import BodyKind, Operation, Request
 from providers.wire.dialect import Dialect
 from providers.wire.members import (
     MalformedJSON,
@@ -21,29 +21,31 @@ from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
 from proxy.config import ModelConfig
 from proxy.core.call import Call
 from proxy.core.errors import CallerFault
-from proxy.core.types import Pair
 from proxy.pipeline import heads
-from proxy.pipeline.order import Order, Treatment
+from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.relay.client import Outgoing
 from proxy.relay.inflate import inflate
-from proxy.relay.origin import Origin
 from proxy.routing.model import Candidate
 
-_Shape = tuple[Prepared, tuple[Pair, ...], dict[Origin, bytes]]
 _REMEMBERED_SHAPES: Final = 16
+_REMEMBERED_ORDERS: Final = 16
 # Names are the caller's choice: unusually many or long ones are not kept.
 _LONGEST_SHAPE: Final = 1024
+# Members whose values decide what is sent besides the body.
+_DECIDING: Final = ("model", "stream", "stream_options")
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
 class ModelRequest(Protocol):
-    """What routing needs of a request, and how it becomes an order."""
+    """What routing needs of a request, and how it becomes an order with a body."""
 
     model: str
     stream: bool
     previous_response_id: str | None
 
     def order_for(self, candidate: Candidate, via: str) -> Order: ...
+
+    def outgoing(self, order: Order) -> Outgoing: ...
 
 
 async def read(call: Call, operation: Operation, limit_bytes: int) -> ModelRequest:
@@ -77,87 +79,83 @@ def read_json(
 class JsonRequest:
     """A request whose body is a JSON object, all of it here."""
 
+    __slots__ = (
+        "_call",
+        "_members",
+        "_operation",
+        "_shape",
+        "model",
+        "previous_response_id",
+        "stream",
+    )
+
     def __init__(self, call: Call, operation: Operation, members: Members) -> None:
         self._call = call
         self._operation = operation
         self._members = members
-        try:
-            model = members.text("model")
-            self.stream = members.flag("stream") or False
-            self.previous_response_id = (
-                members.text("previous_response_id")
-                if operation.dialect is Dialect.RESPONSES
-                else None
-            )
-        except WrongType as error:
-            raise _wrong_type(error) from error
-        self.model = _named(model)
+        self._shape = shape = _shape(call, operation, members)
+        self.model = shape.model
+        self.stream = shape.stream
+        self.previous_response_id = (
+            _previous(members) if operation.dialect is Dialect.RESPONSES else None
+        )
 
     def order_for(self, candidate: Candidate, via: str) -> Order:
-        adapter = candidate.provider.adapter
-        members, operation = self._members, self._operation
+        """What to ask of a candidate; remembered with the head, which comes again."""
+        orders = self._shape.orders
+        known = orders.get(id(candidate))
+        if known is not None and known[0] is candidate:
+            return known[1]
+        order = self._order_for(candidate, via)
+        if len(orders) >= _REMEMBERED_ORDERS:
+            orders.clear()
+        orders[id(candidate)] = candidate, order
+        return order
+
+    def outgoing(self, order: Order) -> Outgoing:
+        members = self._members
+        if order.set_fields or order.drop_fields:
+            return order.outgoing(members.splice(order.set_fields, order.drop_fields))
+        return order.outgoing(members.body)
+
+    def _order_for(self, candidate: Candidate, via: str) -> Order:
+        provider, call, operation = candidate.provider, self._call, self._operation
+        adapter, names = provider.adapter, self._members.names
         changes, applied = self._configured(candidate.model)
         added_usage = self._wants_usage(adapter.capabilities.usage_option)
         if added_usage:
             changes["stream_options"] = self._usage_options()
-        prepared, fields, lines = self._prepared(candidate, changes, via)
-        strip = candidate.model.params.strip if candidate.model else ()
-        body = members.body
-        if changes or strip or prepared.set_fields or prepared.drop_fields:
-            body = members.splice(
-                {**changes, **prepared.set_fields}, {*prepared.drop_fields, *strip}
+        prepared = adapter.prepare(
+            Request(
+                operation=operation,
+                model=candidate.upstream_model,
+                asked_model=self.model,
+                stream=self.stream,
+                fields=names.union(changes),
+                headers=_json_headers(call),
+                query=call.query,
             )
-        if strip or prepared.dropped:
-            stripped = [name for name in strip if name in members]
-            applied += [f"dropped={name}" for name in (*stripped, *prepared.dropped)]
+        )
+        strip = candidate.model.params.strip if candidate.model else ()
+        stripped = [name for name in strip if name in names]
+        applied += [f"dropped={name}" for name in (*stripped, *prepared.dropped)]
         return Order(
-            candidate.provider,
-            Outgoing(operation.method, prepared.url_path, fields, body, memo=lines),
+            provider,
+            operation.method,
+            prepared.url_path,
+            tuple(heads.towards_upstream(prepared.headers, call, via)),
             operation.dialect,
             Treatment.MODEL,
+            limits_of(provider.config.timeouts, is_bounded=not self.stream),
             upstream_model=candidate.upstream_model,
             stream=self.stream,
             added_usage=added_usage,
             applied=tuple(applied),
             model=candidate.model,
+            set_fields={**changes, **prepared.set_fields},
+            drop_fields=frozenset((*prepared.drop_fields, *strip)),
+            lines={},
         )
-
-    def _prepared(
-        self, candidate: Candidate, changes: Mapping[str, bytes], via: str
-    ) -> _Shape:
-        """What the adapter says; remembered with the head, which comes again."""
-        call, adapter = self._call, candidate.provider.adapter
-        names = self._members.names
-        key = (
-            adapter,
-            self._operation.name,
-            candidate.upstream_model,
-            self.model,
-            self.stream,
-            names.union(changes) if changes else names,
-            call.query,
-        )
-        shape: _Shape | None = call.headers.memo.get(key)
-        if shape is not None:
-            return shape
-        prepared = adapter.prepare(
-            Request(
-                operation=self._operation,
-                model=candidate.upstream_model,
-                asked_model=self.model,
-                stream=self.stream,
-                fields=key[5],
-                headers=_json_headers(call),
-                query=call.query,
-            )
-        )
-        fields = tuple(heads.towards_upstream(prepared.headers, call, via))
-        shape = (prepared, fields, {})
-        if len(self.model) + sum(map(len, names)) <= _LONGEST_SHAPE:
-            if len(call.headers.memo) >= _REMEMBERED_SHAPES:
-                call.headers.memo.clear()
-            call.headers.memo[key] = shape
-        return shape
 
     def _configured(
         self, model: ModelConfig | None
@@ -200,6 +198,42 @@ class JsonRequest:
 
 
 @dataclass(slots=True)
+class _Shape:
+    """What a request's head, the names of its members and a few of their values
+    decide; requests that share these share it.
+    """
+
+    model: str
+    stream: bool
+    orders: dict[int, tuple[Candidate, Order]] = field(default_factory=dict)
+
+
+def _shape(call: Call, operation: Operation, members: Members) -> _Shape:
+    memo = call.headers.memo
+    key = (operation.name, call.query, *members.signature(_DECIDING))
+    known: _Shape | None = memo.get(key)
+    if known is not None:
+        return known
+    try:
+        model = _named(members.text("model"))
+        shape = _Shape(model, members.flag("stream") or False)
+    except WrongType as error:
+        raise _wrong_type(error) from error
+    if members.signature_size(_DECIDING) <= _LONGEST_SHAPE:
+        if len(memo) >= _REMEMBERED_SHAPES:
+            memo.clear()
+        memo[key] = shape
+    return shape
+
+
+def _previous(members: Members) -> str | None:
+    try:
+        return members.text("previous_response_id")
+    except WrongType as error:
+        raise _wrong_type(error) from error
+
+
+@dataclass(slots=True)
 class FormRequest:
     """A multipart request: its head up to the model is here, the rest still comes."""
 
@@ -213,7 +247,8 @@ class FormRequest:
     previous_response_id: str | None = None
 
     def order_for(self, candidate: Candidate, via: str) -> Order:
-        prepared = candidate.provider.adapter.prepare(
+        provider = candidate.provider
+        prepared = provider.adapter.prepare(
             Request(
                 operation=self.operation,
                 model=candidate.upstream_model,
@@ -224,27 +259,26 @@ class FormRequest:
                 query=self.call.query,
             )
         )
+        return Order(
+            provider,
+            self.operation.method,
+            prepared.url_path,
+            tuple(heads.towards_upstream(prepared.headers, self.call, via)),
+            self.operation.dialect,
+            Treatment.MODEL,
+            limits_of(provider.config.timeouts, is_bounded=True),
+            upstream_model=candidate.upstream_model,
+            model=candidate.model,
+        )
+
+    def outgoing(self, order: Order) -> Outgoing:
         start, end = self.finder.span
-        name = candidate.upstream_model.encode()
+        name = (order.upstream_model or self.model).encode()
         head = bytes(self.finder.head[:start]) + name + bytes(self.finder.head[end:])
         length = self.call.body.length
         if length is not None:
             length += len(name) - (end - start)
-        out = Outgoing(
-            self.operation.method,
-            prepared.url_path,
-            heads.towards_upstream(prepared.headers, self.call, via),
-            self._body(head),
-            length,
-        )
-        return Order(
-            candidate.provider,
-            out,
-            self.operation.dialect,
-            Treatment.MODEL,
-            upstream_model=candidate.upstream_model,
-            model=candidate.model,
-        )
+        return order.outgoing(self._body(head), length)
 
     async def _body(self, head: bytes) -> AsyncIterator[bytes]:
         yield head

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.watch import Watch
-from proxy.config import ModelConfig
+from proxy.config import ModelConfig, Timeouts
 from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.types import Pair, Record
 from proxy.relay.client import Outgoing
+from proxy.relay.origin import Origin
+from proxy.relay.transfer import Limits
 from proxy.routing.registry import Provider
 
 
@@ -29,24 +31,54 @@ class Treatment(Enum):
     PLAIN = auto()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Order:
-    """`stream` says that the caller asked for one; `added_usage` that we, not the
-    caller, asked for usage in it; `applied` is what x-proxy-applied reports.
-    `prefix` is what stands before the provider's own paths when its caller asks for
-    them (pass-through); None where a redirect would lead nowhere.
+    """What to ask of a provider, all but the body. Remembered: requests of the same
+    shape share one (bench: CPU per request).
+
+    `url_path` and `fields` are the request's, `lines` remembers them encoded. Of the
+    body `set_fields` are set to new JSON text and `drop_fields` taken out. `stream`
+    says that the caller asked for one; `added_usage` that we, not the caller, asked
+    for usage in it; `applied` is what x-proxy-applied reports. `prefix` is what stands
+    before the provider's own paths when its caller asks for them (pass-through); None
+    where a redirect would lead nowhere.
     """
 
     provider: Provider
-    out: Outgoing
+    method: str
+    url_path: str
+    fields: tuple[Pair, ...]
     dialect: Dialect
     treatment: Treatment
+    limits: Limits
     upstream_model: str | None = None
     stream: bool = False
     added_usage: bool = False
     applied: tuple[str, ...] = ()
     model: ModelConfig | None = None
     prefix: str | None = None
+    set_fields: Mapping[str, bytes] = field(default_factory=dict)
+    drop_fields: frozenset[str] = frozenset()
+    lines: dict[Origin, bytes] | None = None
+
+    def outgoing(
+        self, body: bytes | AsyncIterator[bytes], length: int | None = None
+    ) -> Outgoing:
+        """The request, with its body; of an iterator `length` is the size if known."""
+        return Outgoing(
+            self.method, self.url_path, self.fields, body, length, self.lines
+        )
+
+
+def limits_of(timeouts: Timeouts, *, is_bounded: bool) -> Limits:
+    """The deadlines of a transfer; one that may stream has none for the whole."""
+    return Limits(
+        connect_s=timeouts.connect,
+        write_s=timeouts.write,
+        first_byte_s=timeouts.first_byte,
+        idle_s=timeouts.idle,
+        whole_s=timeouts.whole if is_bounded else None,
+    )
 
 
 @dataclass(slots=True, eq=False)

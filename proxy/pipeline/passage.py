@@ -20,7 +20,7 @@ from proxy.core.errors import CallerFault
 from proxy.core.types import Record
 from proxy.pipeline import heads
 from proxy.pipeline.model import check_size
-from proxy.pipeline.order import Order, Treatment
+from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.relay.client import Outgoing
 from proxy.routing import select
 from proxy.routing.catalog import Catalog
@@ -59,7 +59,7 @@ class Passages:
     owners: ResponseOwners
     access: Access
 
-    def order(self, call: Call, record: Record, via: str) -> Order:
+    def order(self, call: Call, record: Record, via: str) -> tuple[Order, Outgoing]:
         """Choose the provider and say what to send.
 
         Raises CallerFault `forbidden`, `not_found`, `provider_not_found`,
@@ -75,19 +75,17 @@ class Passages:
             self._check_owner(call)
         prepared = provider.adapter.passage(target, call.headers.pairs)
         streams = call.method == "POST" and path in _STREAMS
-        return Order(
+        order = Order(
             provider,
-            Outgoing(
-                call.method,
-                prepared.url_path,
-                heads.towards_upstream(prepared.headers, call, via),
-                _body(call.body, limit),
-                call.body.length,
-            ),
+            call.method,
+            prepared.url_path,
+            tuple(heads.towards_upstream(prepared.headers, call, via)),
             dialect_of(path),
             Treatment.INFERENCE if streams else Treatment.PLAIN,
+            limits_of(provider.config.timeouts, is_bounded=False),
             prefix=prefix,
         )
+        return order, order.outgoing(_body(call.body, limit), call.body.length)
 
     def settle(self, call: Call, status: int) -> None:
         """Take note of what a call that went well has changed."""

@@ -157,18 +157,19 @@ class Pipeline:
         if order is None:
             order = await self._look_again_for(course, request)
         course.order = order
-        await self._carrier.carry(course, order)
+        await self._carrier.carry(course, order, request.outgoing(order))
 
     async def _pass_through(self, course: Course) -> None:
         call, passages = course.call, self._passages
         if call.operation == RESPONSE_OBJECT:
             self._note_owners()
-        order = course.order = passages.order(call, course.record, self._via)
+        order, out = passages.order(call, course.record, self._via)
+        course.order = order
         if is_upgrade(call):
             await self._tunnels.run(course, order)
         else:
-            await gather_body(order.out, call.body)
-            await self._carrier.carry(course, order)
+            await gather_body(out, call.body)
+            await self._carrier.carry(course, order, out)
             passages.settle(call, course.reply.status)
 
     def _note_owners(self) -> None:

@@ -48,7 +48,7 @@ class Tunnels:
             await transfer.run(
                 self.carrier.client,
                 self.carrier.origin_of(provider.config),
-                _asking(course.call, order.out),
+                _asking(course.call, order),
                 self.carrier.ticker,
                 connect_s=limits.connect,
                 first_byte_s=limits.first_byte,
@@ -62,15 +62,15 @@ class Tunnels:
             record.first_byte_at = record.first_byte_at or clock.monotonic()
 
 
-def _asking(call: Call, out: Outgoing) -> Outgoing:
+def _asking(call: Call, order: Order) -> Outgoing:
     """The upgrade's own fields are hop-by-hop: they are put back for this hop."""
     asked = [
         pair for pair in call.headers.pairs if pair[0].startswith("sec-websocket-")
     ]
-    kept = [pair for pair in out.headers if not pair[0].startswith("sec-websocket-")]
+    kept = [pair for pair in order.fields if not pair[0].startswith("sec-websocket-")]
     return Outgoing(
         "GET",
-        out.url_path,
+        order.url_path,
         [*kept, *asked, ("connection", "Upgrade"), ("upgrade", "websocket")],
     )
 

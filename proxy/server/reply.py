@@ -113,16 +113,32 @@ class TransportReply:
     ) -> bytes:
         self.started = True
         self.status = status
-        text = encode_fields(headers)
+        if headers:
+            block += encode_fields(headers)
         if not self._request_is_read():
             self.keep_alive = False
+        if length is not None and self.keep_alive and status not in _NO_FRAMING:
+            if self._version:  # the most usual head
+                self._left = length
+                return b"%bcontent-length: %d\r\n\r\n" % (
+                    _status_line(status) + block,
+                    length,
+                )
+        return b"%b%b%b\r\n" % (
+            _status_line(status),
+            block,
+            self._framing(status, length),
+        )
+
+    def _framing(self, status: int, length: int | None) -> bytes:
+        text = b""
         if status in _NO_FRAMING:
             self._bodiless = True
         elif length is not None:
-            text += b"content-length: %d\r\n" % length
+            text = b"content-length: %d\r\n" % length
             self._left = length
         elif self._version:
-            text += b"transfer-encoding: chunked\r\n"
+            text = b"transfer-encoding: chunked\r\n"
             self._chunked = True
         else:
             self.keep_alive = False  # HTTP/1.0: the body ends with the connection
@@ -130,7 +146,7 @@ class TransportReply:
             text += b"connection: close\r\n"
         elif not self._version:
             text += b"connection: keep-alive\r\n"
-        return b"%b%b%b\r\n" % (_status_line(status), block, text)
+        return text
 
     def write(self, data: bytes) -> None:
         if self.gone or self.ended or self._bodiless or not data:
