@@ -174,7 +174,7 @@ class FastHandler(Handler):
             where.params,
             head.headers,
             self.peer,
-            False,
+            self.secure,
             body,
             clock.monotonic(),
         )

@@ -38,6 +38,7 @@ class Handler(web.RequestHandler):
         "_unread_timer",
         "peer",
         "reply",
+        "secure",
     )
 
     def __init__(
@@ -56,11 +57,13 @@ class Handler(web.RequestHandler):
         self._look_timer: asyncio.TimerHandle | None = None
         self.reply: TransportReply | None = None
         self.peer = ""
+        self.secure = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else ""
+        self.secure = transport.get_extra_info("sslcontext") is not None
 
     def data_received(self, data: bytes) -> None:
         handled = self._request_count

@@ -1,11 +1,19 @@
-"""A slow reader holds the upstream back; the gateway's memory stays bounded."""
+"""A slow reader holds the upstream back; the gateway's memory stays bounded.
+
+`pytest -m slow -s tests/e2e/test_memory.py` floods 200 MB at 1 MB/s and prints figures.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
+from dataclasses import dataclass
+
+import pytest
 
 from tests.e2e.conftest import local_provider, only
+from tests.parts.doors import FAST, ORDINARY
 from tests.parts.faulty import Faulty, Peer
 from tests.parts.gateway import Gateway, Start
 from tests.parts.http_text import (
@@ -18,13 +26,17 @@ from tests.parts.http_text import (
 from tests.parts.raw import connect
 from tests.parts.until import until
 
+MB = 1000 * 1000
 MIB = 1 << 20
-FLOOD_BYTES = 200 * 1000 * 1000
-EVENT_SIZES = (300, 4_000, 64_000)
-GROWTH_LIMIT_BYTES = 32 * MIB
-# What the kernel holds in four socket buffers, and a little of ours.
-HELD_LIMIT_BYTES = 48 * MIB
-READ_BYTES = 4 * MIB
+FLOOD_BYTES = 200 * MB
+EVENT_SIZES = (300, 4_000, 65_000)
+GROWTH_LIMIT_BYTES = 8 * MIB
+# How far the upstream may be ahead of the caller: what the kernel holds in four
+# socket buffers, and a little of ours.
+AHEAD_LIMIT_BYTES = 24 * MIB
+STEP_S = 0.1
+IDLE = 1000
+IDLE_LIMIT_BYTES = 12 << 10
 CHAT = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
 
@@ -41,33 +53,33 @@ async def flood(peer: Peer, request: Message) -> None:
     await peer.send(chunk(DONE) + LAST_CHUNK)
 
 
-async def test_a_flood_to_a_slow_reader(gateway: Start) -> None:
-    async with Faulty(flood) as upstream:
-        running = await _started(gateway, upstream)
-        await _read_flood(running, 1 * MIB)  # warm, so that growth is the flood's
-        before = running.rss_bytes
-        reader, writer = await connect(running.url)
-        writer.write(post(CHAT, _wish(FLOOD_BYTES)))
-        await until(lambda: upstream.busy_peers, "the request at the upstream")
-        [peer] = upstream.busy_peers
-        await _until_still(peer)
-        assert peer.held
-        assert peer.sent_bytes < HELD_LIMIT_BYTES
-        highest = running.rss_bytes
-        received, tail = 0, b""
-        while not tail.endswith(LAST_CHUNK):
-            received_before = received
-            while received < received_before + READ_BYTES:
-                data = await reader.read(MIB)
-                assert data, f"the stream ended after {received} bytes"
-                received += len(data)
-                tail = (tail + data)[-16:]
-                if tail.endswith(LAST_CHUNK):
-                    break
-            highest = max(highest, running.rss_bytes)
-        writer.close()
-    assert received > FLOOD_BYTES
-    assert highest - before < GROWTH_LIMIT_BYTES, f"{(highest - before) / MIB:.1f} MiB"
+@dataclass
+class Seen:
+    """What a slow caller has seen: highest figures, and how long it took."""
+
+    received: int = 0
+    growth: int = 0
+    ahead: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.received / MB:.0f} MB in {self.seconds:.0f} s: memory grew by "
+            f"{self.growth / MIB:.1f} MiB, the upstream was ahead by "
+            f"{self.ahead / MIB:.1f} MiB at most"
+        )
+
+
+@pytest.mark.parametrize("door", [FAST, ORDINARY])
+async def test_a_slow_caller_of_a_flood(gateway: Start, door: str) -> None:
+    await _assert_paced(gateway, door, 48 * MB, 16 * MB)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("door", [FAST, ORDINARY])
+async def test_a_very_slow_caller_of_a_flood(gateway: Start, door: str) -> None:
+    await _assert_paced(gateway, door, FLOOD_BYTES, 1 * MB)
 
 
 async def test_a_slow_reader_does_not_slow_others(gateway: Start) -> None:
@@ -82,10 +94,64 @@ async def test_a_slow_reader_does_not_slow_others(gateway: Start) -> None:
         await until(lambda: not upstream.busy_peers, "the upstream's end")
 
 
-async def _started(gateway: Start, upstream: Faulty) -> Gateway:
+@pytest.mark.parametrize("door", [FAST, ORDINARY])
+async def test_idle_connections_cost_little(gateway: Start, door: str) -> None:
+    async with Faulty(flood) as upstream:
+        running = await _started(gateway, upstream, fast=door == FAST)
+        await _read_flood(running, 1 * MIB)
+        before = running.rss_bytes
+        links = [await connect(running.url) for _ in range(IDLE)]
+        links[-1][1].write(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        await links[-1][0].readuntil(b"}")  # so all have been accepted
+        growth = running.rss_bytes - before
+        for _, writer in links:
+            writer.transport.abort()
+    assert growth < IDLE * IDLE_LIMIT_BYTES, f"{growth / IDLE / 1024:.1f} KiB each"
+
+
+async def _assert_paced(gateway: Start, door: str, size: int, pace: int) -> None:
+    """Read a flood of `size` bytes, `pace` of them a second."""
+    async with Faulty(flood) as upstream:
+        running = await _started(gateway, upstream, fast=door == FAST)
+        await _read_flood(running, 1 * MIB)  # warm, so that growth is the flood's
+        seen = await _read_slowly(running, upstream, size, pace)
+    print(f"{door}, {seen}")
+    assert seen.received > size
+    assert seen.growth < GROWTH_LIMIT_BYTES, seen
+    assert seen.ahead < AHEAD_LIMIT_BYTES, seen
+
+
+async def _read_slowly(
+    running: Gateway, upstream: Faulty, size: int, pace: int
+) -> Seen:
+    before, sent_before, seen = running.rss_bytes, _sent_bytes(upstream), Seen()
+    reader, writer = await connect(running.url)
+    writer.write(post(CHAT, _wish(size)))
+    begun, tail = time.monotonic(), b""
+    while not tail.endswith(LAST_CHUNK):
+        due = int((time.monotonic() - begun) * pace)
+        while seen.received < due and not tail.endswith(LAST_CHUNK):
+            data = await reader.read(due - seen.received)
+            assert data, f"the stream ended after {seen.received} bytes"
+            seen.received += len(data)
+            tail = (tail + data)[-16:]
+        seen.growth = max(seen.growth, running.rss_bytes - before)
+        ahead = _sent_bytes(upstream) - sent_before - seen.received
+        seen.ahead = max(seen.ahead, ahead)
+        await asyncio.sleep(STEP_S)
+    writer.close()
+    seen.seconds = time.monotonic() - begun
+    return seen
+
+
+def _sent_bytes(upstream: Faulty) -> int:
+    return sum(peer.sent_bytes for peer in upstream.peers)
+
+
+async def _started(gateway: Start, upstream: Faulty, *, fast: bool = True) -> Gateway:
     provider = local_provider("faulty", "vllm", upstream.url)
     models = [{"id": "tiny", "providerId": "faulty"}]
-    return await gateway(only(provider, models=models))
+    return await gateway(only(provider, models=models, server={"fastPath": fast}))
 
 
 async def _read_flood(running: Gateway, size: int) -> int:
