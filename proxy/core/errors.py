@@ -43,6 +43,10 @@ _ENTRIES: Final = (
     Entry("invalid_field", _INVALID, 400, "Invalid field",
           "A field or header has the wrong type or a value outside its range.",
           "Correct the field named in `param`.", "stream"),
+    Entry("context_length_exceeded", _INVALID, 400, "Context length exceeded",
+          "The request is longer than the context of the model that would serve it.",
+          "Send less, or use a model with a larger context; contextFallbacks of the "
+          "model names one to be asked instead.", "messages"),
     Entry("unsupported_operation", _INVALID, 400, "Unsupported operation",
           "The provider that serves this model cannot do what the route asks.",
           "Use a model whose provider has the capability; GET /v1/models lists them.",

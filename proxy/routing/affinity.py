@@ -99,10 +99,19 @@ class Affinity:
         self, equals: Sequence[Candidate], marks: Marks
     ) -> tuple[Candidate, ...]:
         """Order equals, the one that the request belongs to first."""
+        home = self.home(equals, marks)
+        if home is None:
+            return self.place(equals, marks)
+        return (home, *(c for c in equals if c is not home))
+
+    def home(self, equals: Sequence[Candidate], marks: Marks) -> Candidate | None:
+        """Answer who served what this request goes on with, if that one has room."""
         home = self._home(equals, marks)
-        if home is not None and not self._is_overrun(home, equals):
-            return (home, *(c for c in equals if c is not home))
-        ordered = self._placed(equals, marks)
+        return None if home is None or self._is_overrun(home, equals) else home
+
+    def place(self, equals: Sequence[Candidate], marks: Marks) -> tuple[Candidate, ...]:
+        """Order equals for what begins anew; who carries its share already is last."""
+        ordered = self._by_preference(equals, marks)
         return tuple(sorted(ordered, key=self._excess_over(equals)))
 
     def served(self, candidate: Candidate, marks: Marks) -> None:
@@ -124,7 +133,9 @@ class Affinity:
                     return candidate
         return None
 
-    def _placed(self, equals: Sequence[Candidate], marks: Marks) -> Sequence[Candidate]:
+    def _by_preference(
+        self, equals: Sequence[Candidate], marks: Marks
+    ) -> Sequence[Candidate]:
         key = marks.session or (marks.chain[0] if marks.chain else None)
         if key is None or equals[0].model is not None:
             # A configured list is in order of preference.

@@ -202,6 +202,7 @@ RAISED_ELSEWHERE = {
     "upstream_timeout": "test_carry",
     "all_providers_unavailable": "test_passage",
     "shutting_down": "here, below",
+    "context_length_exceeded": "test_choose",
 }
 
 
