@@ -71,6 +71,12 @@ _ENTRIES: Final = (
           "credentials.",
           "Read the token again from the file that the start output names, and send it "
           "once."),
+    Entry("execution_error", _INVALID, 400, "Code failed",
+          "The code that POST /execute was given is not Python, raised an exception, or "
+          "ended without a result. The message holds the exception and the traceback "
+          "of that code.",
+          "Correct the code; where it needs all of Python, ask for the engine cpython.",
+          "code"),
     Entry("forbidden", "permission_error", 403, "Forbidden",
           "The request may not be made from there: an unknown Host or Origin, or an "
           "owner's path from another machine.",
@@ -92,6 +98,10 @@ _ENTRIES: Final = (
           "The request's head or body did not arrive in time.",
           "Send the request without long pauses, or raise server.headTimeoutSeconds "
           "or server.bodyIdleSeconds."),
+    Entry("execution_timeout", _INVALID, 408, "Code ran too long",
+          "The code that POST /execute was given did not end in time and was stopped.",
+          "Make it do less, or raise timeout_s up to execute.maxTimeoutSeconds.",
+          "timeout_s"),
     Entry("body_too_large", _INVALID, 413, "Body too large",
           "The body is larger than server.maxBodyBytes, counted inflated.",
           "Send less, or raise server.maxBodyBytes."),
@@ -103,7 +113,7 @@ _ENTRIES: Final = (
           "No slot is free and no more requests may wait: this one, or a newer one of "
           "the same key, had to give way.",
           "Wait as long as Retry-After says, send fewer requests at once, or raise "
-          "routing.queue.maxLength."),
+          "routing.queue.maxLength (execute.queue.maxLength for code)."),
     Entry("upstream_rate_limited", "rate_limit_error", 429, "Rate limited upstream",
           "The provider refused the request because of its own rate limit.",
           "Wait as long as Retry-After says."),
