@@ -1,0 +1,160 @@
+"""Slots: how many requests a provider, and a model there, serves at once.
+
+Keyed by the provider's id and the upstream's model, so that a reload finds again
+what is held: a limit that was lowered holds for new leases while the old ones run
+out. Whether somebody waits for a slot is the queue's affair, which is told of each
+one that is given back. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from proxy.config import ModelConfig
+from proxy.core import clock
+from proxy.routing.model import Candidate
+from proxy.routing.registry import Registry
+from proxy.state.base import Bound, SlotCounts
+
+Freed = Callable[["Lease", float], None]
+"""Hears of a lease that has ended, and how long it was held in seconds."""
+
+
+class Lease:
+    """A held slot, from `async with` to its end: given back once, however it ends.
+
+    `waited_s` is the time in the queue, None when there was no need to wait.
+    """
+
+    __slots__ = ("_bounds", "_give_back", "candidate", "taken_at", "waited_s")
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        bounds: tuple[Bound, ...],
+        taken_at: float,
+        give_back: Callable[[Lease, tuple[Bound, ...]], None],
+    ) -> None:
+        self.candidate: Final = candidate
+        self.taken_at: Final = taken_at
+        self.waited_s: float | None = None
+        self._bounds = bounds
+        self._give_back: Callable[[Lease, tuple[Bound, ...]], None] | None = give_back
+
+    async def __aenter__(self) -> Lease:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the slot back. It does not wait, so that no cancellation is in its way;
+        a second time does nothing.
+        """
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back(self, self._bounds)
+
+
+class Slots:
+    """All slots. `Provider.active` is what is held of each provider."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        counts: SlotCounts,
+        now: Callable[[], float] = clock.monotonic,
+    ) -> None:
+        self.registry: Final = registry
+        self._counts = counts
+        self._now = now
+        self._models: dict[tuple[str, str], int] = {}
+        self._latest: dict[str, str] = {}
+        self._freed: Freed = _nobody
+        self._give_back = self._take_back
+        registry.on_change(self._show)
+
+    def load(self, models: Iterable[ModelConfig]) -> None:
+        """Take the limits of configured models; of two for one model the lower holds.
+
+        They hold for the upstream's model, whatever name a caller uses for it.
+        """
+        limits: dict[tuple[str, str], int] = {}
+        for model in models:
+            for id_, upstream in model.served_by:
+                if model.max_concurrent is not None and upstream is not None:
+                    known = limits.get((id_, upstream), model.max_concurrent)
+                    limits[id_, upstream] = min(known, model.max_concurrent)
+        self._models = limits
+
+    def on_free(self, callback: Freed) -> None:
+        """Tell `callback` of each lease that has ended."""
+        self._freed = callback
+
+    def on_news(self, callback: Callable[[], None]) -> None:
+        """Tell `callback` when other processes may have made room."""
+        self._counts.watch(callback)
+
+    def try_lease(self, candidate: Candidate) -> Lease | None:
+        """Take a slot if there is one; asks nobody whether others wait for it."""
+        bounds = self._bounds(candidate)
+        if not self._counts.try_take(bounds):
+            return None
+        provider = candidate.provider
+        provider.active += 1
+        self._latest[provider.config.id] = candidate.upstream_model
+        return Lease(candidate, bounds, self._now(), self._give_back)
+
+    def has_room(self, candidate: Candidate) -> bool:
+        held = self._counts.held
+        return all(
+            limit is None or held(key) < limit for key, limit in self._bounds(candidate)
+        )
+
+    def is_full(self, provider_id: str) -> bool:
+        """True when none of a provider's slots is free, whatever the model."""
+        provider = self.registry.get(provider_id)
+        limit = None if provider is None else provider.slots
+        return limit is not None and self._counts.held(provider_id) >= limit
+
+    def capacity(self, candidate: Candidate) -> int | None:
+        """How many slots there are for a candidate, taken or not; None for no limit."""
+        limits = [limit for _, limit in self._bounds(candidate) if limit is not None]
+        return min(limits, default=None)
+
+    def latest_model(self, provider_id: str) -> str | None:
+        """The upstream's model that a provider was asked for last: likely loaded."""
+        return self._latest.get(provider_id)
+
+    def _bounds(self, candidate: Candidate) -> tuple[Bound, Bound]:
+        """The provider's count first, then the model's. A model without a limit is
+        counted too: a reload may bring one, and what is held then counts.
+        """
+        provider, model = candidate.provider, candidate.upstream_model
+        id_ = provider.config.id
+        limit = self._models.get((id_, model)) if self._models else None
+        if limit is None and candidate.model is not None:
+            limit = candidate.model.max_concurrent  # of a wildcard
+        return ((id_, provider.slots), (f"{id_}\n{model}", limit))
+
+    def _take_back(self, lease: Lease, bounds: tuple[Bound, ...]) -> None:
+        self._counts.give_back(bounds)
+        provider = lease.candidate.provider
+        # A reload may have put another object in its place, which counts on.
+        (self.registry.get(provider.config.id) or provider).active -= 1
+        self._freed(lease, self._now() - lease.taken_at)
+
+    def _show(self) -> None:
+        """Providers may be other objects now; what is held of their ids is not."""
+        for provider in self.registry.providers:
+            provider.active = self._counts.held(provider.id)
+        self._latest = {
+            id_: model
+            for id_, model in self._latest.items()
+            if self.registry.get(id_) is not None
+        }
+
+
+def _nobody(_: Lease, __: float) -> None:
+    """Until somebody waits."""
