@@ -39,14 +39,16 @@ class Claim:
 
 
 class Waiter:
-    """A claim that waits. `number` grows with each that comes.
+    """A claim that waits. `number` grows with each that comes; from `late_at` on, half
+    of its time being over, it counts as first.
 
     `answer` gets a lease or the error that ends the wait. An error is a result too:
     nobody may be left to fetch an exception.
     """
 
     __slots__ = (
-        "answer", "candidates", "claim", "joined_at", "max_wait_s", "number", "overtaken",
+        "answer", "candidates", "claim", "joined_at", "late_at", "max_wait_s", "number",
+        "overtaken",
     )  # fmt: skip
 
     def __init__(
@@ -61,16 +63,13 @@ class Waiter:
         self.number: Final = number
         self.joined_at: Final = joined_at
         self.max_wait_s: Final = max_wait_s
+        self.late_at: Final = joined_at + max_wait_s / 2
         self.answer: Final = answer
         self.candidates = claim.candidates
         self.overtaken = 0
 
     def is_over(self, now: float) -> bool:
         return now >= self.joined_at + self.max_wait_s
-
-    def is_late(self, now: float) -> bool:
-        """True once half of its time is over: from then on nobody is before it."""
-        return now >= self.joined_at + self.max_wait_s / 2
 
     def may_be_overtaken(self, now: float) -> bool:
         """Tell whether the loaded model may still be used before it gets a swap."""

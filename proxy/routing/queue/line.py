@@ -27,13 +27,10 @@ _IDLE_SHARES: Final = 1024
 """Clocks kept of holders with nobody in line, or coming back would pay."""
 
 
-class Rank(NamedTuple):
-    """The lowest is served first."""
+Rank = tuple[int, int, float, int]
+"""Priority, turn, how far ahead its holder is, number: the lowest is served first."""
 
-    priority: int
-    turn: int
-    ahead: float
-    number: int
+Head = tuple[Rank, Waiter, Candidate]
 
 
 class Pick(NamedTuple):
@@ -42,7 +39,6 @@ class Pick(NamedTuple):
     rank: Rank
     waiter: Waiter
     candidate: Candidate
-    is_late: bool
     overtaken: Waiter | None = None
 
 
@@ -113,21 +109,20 @@ class Line:
         `loaded` is the model that needs no swap: its best may go ahead of the best
         of all, where they are equals and that one still can wait.
         """
-        best: Pick | None = None
-        best_loaded: Pick | None = None
-        for pick in self._heads(now, fits):
-            if best is None or pick.rank < best.rank:
-                best = pick
-            if pick.candidate.upstream_model == loaded and (
-                best_loaded is None or pick.rank < best_loaded.rank
-            ):
-                best_loaded = pick
-        if best is None or best_loaded is None or best_loaded.waiter is best.waiter:
-            return best_loaded or best
-        equal = best.rank[:2] == best_loaded.rank[:2]
-        if equal and best.waiter.may_be_overtaken(now):
-            return best_loaded._replace(overtaken=best.waiter)
-        return best
+        heads = self._heads(now, fits)
+        if not heads:
+            return None
+        best = min(heads, key=_rank)
+        of_loaded = [head for head in heads if head[2].upstream_model == loaded]
+        if not of_loaded:
+            return Pick(*best)
+        ready = min(of_loaded, key=_rank)
+        if ready[1] is best[1]:
+            return Pick(*ready)
+        are_equals = best[0][:2] == ready[0][:2]
+        if are_equals and best[1].may_be_overtaken(now):
+            return Pick(*ready, overtaken=best[1])
+        return Pick(*best)
 
     def serve(self, pick: Pick) -> None:
         """Note that a pick gets its slot, and take it out of the line."""
@@ -135,15 +130,19 @@ class Line:
         share = self._shares[standing]
         self._clocks[priority] = max(self._clocks[priority], share.clock)
         share.clock += 1.0
-        if pick.rank.priority == 0:
-            self._late_go_next = not pick.is_late
+        if pick.rank[0] == 0:
+            self._late_go_next = priority == 0
         if pick.overtaken is not None:
             pick.overtaken.overtaken += 1
         self.remove(pick.waiter)
 
-    def _heads(self, now: float, fits: Callable[[Candidate], bool]) -> Iterator[Pick]:
-        """Yield the first of each holder, priority and model that can be served."""
+    def _heads(self, now: float, fits: Callable[[Candidate], bool]) -> list[Head]:
+        """List the first of each holder, priority and model that can be served.
+
+        Plain tuples: with hundreds of holders this is most of what a wait costs.
+        """
         fitting: dict[str, bool] = {}
+        heads: list[Head] = []
         for (priority, _), share in self._shares.items():
             ahead = share.clock - self._clocks[priority]
             for model, waiters in share.models.items():
@@ -152,14 +151,19 @@ class Line:
                 if can is None:
                     can = fitting[model] = fits(candidate)
                 if can:
-                    late = priority > 0 and waiter.is_late(now)
+                    late = priority > 0 and now >= waiter.late_at
                     shown = 0 if late else priority
                     turn = int(shown == 0 and late is not self._late_go_next)
-                    rank = Rank(shown, turn, ahead, waiter.number)
-                    yield Pick(rank, waiter, candidate, late)
+                    rank = (shown, turn, ahead, waiter.number)
+                    heads.append((rank, waiter, candidate))
+        return heads
 
     def _candidates(self, waiter: Waiter) -> Iterator[Candidate]:
         return (c for c in waiter.candidates if c.provider.id == self.provider_id)
+
+
+def _rank(head: Head) -> Rank:
+    return head[0]
 
 
 def _standing(waiter: Waiter) -> Standing:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from proxy.core.errors import GatewayFault
+from proxy.core.run import Run
 from proxy.routing.queue import Claim
 from tests.proxy.routing.queue.conftest import Build
 from tests.proxy.routing.queue.house import House, provider, turn
@@ -248,3 +249,28 @@ async def test_retry_after_has_bounds(build: Build) -> None:
     await house.ask()
     slow = await house.ask()
     assert [g.error and g.error.retry_after_s for g in (quick, slow)] == [1, 30]
+
+
+async def test_a_call_that_runs_without_a_task_can_wait_and_leave(
+    build: Build,
+) -> None:
+    house = build()
+    first = await house.ask("a")
+    ended: list[Run] = []
+    models: list[str] = []
+
+    async def call() -> None:
+        async with house.queue.lease(Claim((house.at(),), "b")) as lease:
+            models.append(lease.candidate.upstream_model)
+
+    runs = [Run(ended.append), Run(ended.append)]
+    for run in runs:
+        run.begin(call())
+    assert len(house.queue) == 2
+    runs[0].cancel()
+    await turn()
+    assert len(house.queue) == 1
+    await first.finish()
+    await turn()
+    assert models == ["qwen"]
+    assert ended == runs
