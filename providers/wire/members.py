@@ -216,7 +216,7 @@ def _is_dense(body: bytes, raws: dict[str, msgspec.Raw]) -> bool:
     would make the body longer than the sum of what was read.
     """
     size = 1 + 4 * len(raws) if raws else 2
-    size += sum(map(len, raws)) + sum(map(len, map(memoryview, raws.values())))
+    size += sum(map(len, raws)) + sum([len(memoryview(raw)) for raw in raws.values()])
     return size == len(body)
 
 

@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal, TextIO
 
 import orjson
@@ -196,23 +197,47 @@ def _text_line(time: str, record: Record) -> bytes:
     """
     started_at, first_at = record.started_at, record.first_byte_at
     took_ms = ((record.ended_at or started_at) - started_at) * 1000
-    line = f"{time} {record.status} {record.operation:<12} {took_ms:>8.1f}ms"
-    if first_at is not None:
-        line += f" first_ms={(first_at - started_at) * 1000:.1f}"
-    if record.model is not None:
-        line += f" model={_word(record.model)}"
-    if record.provider is not None:
-        line += f" provider={_word(record.provider)}"
-    if record.upstream_model is not None and record.upstream_model != record.model:
-        line += f" upstream_model={_word(record.upstream_model)}"
+    first = (
+        "" if first_at is None else f" first_ms={(first_at - started_at) * 1000:.1f}"
+    )
+    what = _what(record.model, record.provider, record.upstream_model)
+    tokens = ""
     if record.prompt_tokens is not None or record.completion_tokens is not None:
-        line += f" tokens={record.prompt_tokens}+{record.completion_tokens}"
-    line += f" bytes={record.bytes_in}/{record.bytes_out}"
+        tokens = f" tokens={record.prompt_tokens}+{record.completion_tokens}"
+    odd = ""
+    if record.code is not None or len(record.attempts) > 1:
+        odd = _odd(record)
+    origin = f" id={record.id}"
+    if (
+        record.client_request_id is not None
+        or record.model is None
+        or record.tenant != "default"
+    ):
+        origin = _origin(record)
+    return (
+        f"{time} {record.status} {record.operation:<12} {took_ms:>8.1f}ms{first}{what}"
+        f"{tokens} bytes={record.bytes_in}/{record.bytes_out}{odd}{origin}\n"
+    ).encode()
+
+
+@lru_cache(maxsize=256)
+def _what(model: str | None, provider: str | None, upstream_model: str | None) -> str:
+    """Which model was asked for, and who served it; the same again and again."""
+    text = ""
+    if model is not None:
+        text += f" model={_word(model)}"
+    if provider is not None:
+        text += f" provider={_word(provider)}"
+    if upstream_model is not None and upstream_model != model:
+        text += f" upstream_model={_word(upstream_model)}"
+    return text
+
+
+def _odd(record: Record) -> str:
+    text = ""
     if len(record.attempts) > 1:
-        line += f" attempts={len(record.attempts)}"
-    if record.code is not None:
-        line += f" code={_word(record.code)}"
-    return f"{line}{_origin(record)}\n".encode()
+        text = f" attempts={len(record.attempts)}"
+    return text if record.code is None else f"{text} code={_word(record.code)}"
 
 
 def _origin(record: Record) -> str:

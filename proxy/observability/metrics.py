@@ -131,7 +131,7 @@ class _Series:
     __slots__ = ("count", "duration", "first_token", "tokens")
 
     def __init__(
-        self, duration: _Spread, first_token: _Spread, tokens: dict[str, int]
+        self, duration: _Spread, first_token: _Spread, tokens: _Tokens
     ) -> None:
         self.count = 0
         self.duration = duration
@@ -145,12 +145,24 @@ class _Series:
             self.duration.observe(record.ended_at - started_at)
         if record.stream and record.first_byte_at is not None:
             self.first_token.observe(record.first_byte_at - started_at)
-        if record.usage_source != "none" or record.prompt_tokens:
+        if record.usage_source != "none":
             tokens = self.tokens
-            tokens["prompt"] += record.prompt_tokens or 0
-            tokens["completion"] += record.completion_tokens or 0
-            tokens["cached"] += record.cached_tokens or 0
-            tokens["reasoning"] += record.reasoning_tokens or 0
+            tokens.prompt += record.prompt_tokens or 0
+            tokens.completion += record.completion_tokens or 0
+            if record.cached_tokens:
+                tokens.cached += record.cached_tokens
+            if record.reasoning_tokens:
+                tokens.reasoning += record.reasoning_tokens
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """Tokens by kind; the names are the label's values."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
 
 
 class _Counts(Collector):
@@ -160,7 +172,7 @@ class _Counts(Collector):
         self._series: dict[tuple[str, str, str, int], _Series] = {}
         self._durations: dict[tuple[str, str], _Spread] = {}
         self._first_tokens: dict[tuple[str, str], _Spread] = {}
-        self._tokens: dict[tuple[str, str], dict[str, int]] = {}
+        self._tokens: dict[tuple[str, str], _Tokens] = {}
         self.doors: dict[tuple[bool, str], int] = {}
         self.broken = 0
 
@@ -172,7 +184,7 @@ class _Counts(Collector):
             series = self._series[key] = _Series(
                 self._durations.setdefault(at, _Spread(_DURATION_S)),
                 self._first_tokens.setdefault(at, _Spread(_FIRST_TOKEN_S)),
-                self._tokens.setdefault((model, provider), dict.fromkeys(_KINDS, 0)),
+                self._tokens.setdefault((model, provider), _Tokens()),
             )
         return series
 
@@ -214,8 +226,8 @@ class _Counts(Collector):
             labels=("kind", "model", "provider"),
         )
         for (model, provider), tokens in self._tokens.items():
-            for kind, count in tokens.items():
-                family.add_metric((kind, model, provider), count)
+            for kind in _KINDS:
+                family.add_metric((kind, model, provider), getattr(tokens, kind))
         return family
 
     def _door_counts(self) -> Metric:

@@ -66,7 +66,7 @@ class Carrier:
         self, course: Course, order: Order, out: Outgoing
     ) -> Coroutine[Any, Any, None]:
         """Do it. Raises GatewayError when the caller's answer must be an error."""
-        return _Ride(self, course, order, self._keep_alive(course, order)).run(out)
+        return _Ride(self, course, order, self._keep_alive(course, order)).carry(out)
 
     def note_owner(self, course: Course) -> None:
         """Remember who makes the response that passes, if it has an id yet."""
@@ -102,7 +102,7 @@ class Carrier:
         )
 
 
-class _Ride:
+class _Ride(Transfer):
     """One attempt: the transfer, and what its reply turns out to be."""
 
     __slots__ = (
@@ -111,8 +111,6 @@ class _Ride:
         "_course",
         "_keep_alive",
         "_order",
-        "_reply",
-        "_transfer",
         "_watch",
     )
 
@@ -123,34 +121,29 @@ class _Ride:
         order: Order,
         keep_alive: KeepAlive | None,
     ) -> None:
+        super().__init__(course.reply, order.limits, carrier.ticker)
         self._carrier = carrier
         self._keep_alive = keep_alive
         self._course = course
         self._order = order
-        self._reply = reply = course.reply
         self._watch: Watch | None = None
         record = course.record
         record.provider = order.provider.config.id
         record.upstream_model = order.upstream_model
         self._attempt = attempt = Attempt(record.provider, order.upstream_model)
         record.attempts.append(attempt)
-        self._transfer = Transfer(reply, order.limits, self._mode_for, carrier.ticker)
 
-    async def run(self, out: Outgoing) -> None:
-        carrier, keep_alive, provider = (
-            self._carrier,
-            self._keep_alive,
-            self._order.provider,
-        )
+    async def carry(self, out: Outgoing) -> None:
+        carrier, keep_alive = self._carrier, self._keep_alive
+        provider = self._order.provider
         provider.active += 1
         if keep_alive is not None:
             carrier.ticker.add(keep_alive)
-        transfer = self._transfer
         try:
             origin = carrier.origin_of(provider.config)
-            body = await transfer.run(carrier.client, origin, out)
-            if body is not None and transfer.head is not None:
-                self._answer(transfer.head, body, transfer.trailers)
+            body = await self.run(carrier.client, origin, out)
+            if body is not None:
+                self._answer(body)
         except UpstreamFailed as error:
             fault = failures.from_relay(
                 error, provider, streaming=self._watch is not None
@@ -166,11 +159,10 @@ class _Ride:
             if keep_alive is not None:
                 carrier.ticker.discard(keep_alive)
             self._note()
-            del self._transfer  # it holds us: nothing is left for the collector
 
     # -- when the head is there -------------------------------------------------
 
-    def _mode_for(self, head: ReplyHead) -> Mode:
+    def mode_for(self, head: ReplyHead) -> Mode:
         """Choose how this reply is treated; starts it where nothing is awaited."""
         self._attempt.status = status = head.status
         order, kind = self._order, _kind(head)
@@ -186,13 +178,18 @@ class _Ride:
         if order.treatment is Treatment.PLAIN or not 200 <= status < 300:
             return Gathered(REFUSAL_LIMIT, None) if is_model else self._plain(head)
         if framing is Framing.PLAIN and (is_model or kind.is_json):
-            return Gathered(WHOLE_LIMIT, lambda: self._plain(head))
+            return Gathered(WHOLE_LIMIT, self._overflow)
         if kind.is_coded and is_model and framing is not Framing.PLAIN:
             # Its events cannot be told apart, and we had asked for it plain.
             raise BrokenReply("it compressed a stream unasked", Phase.FIRST_BYTE)
         if framing is Framing.PLAIN or kind.is_coded or not self._ends_as_known():
             return self._plain(head)
         return self._events(head, framing)
+
+    def _overflow(self) -> Mode:
+        """A reply too large to be held passes on as it comes."""
+        assert self.head is not None
+        return self._plain(self.head)
 
     def _ends_as_known(self) -> bool:
         """Tell whether a stream of this call has a terminator that we know."""
@@ -237,19 +234,21 @@ class _Ride:
 
     def _overhead_s(self) -> float:
         """Time spent here so far: all since the door, less waiting for the upstream."""
-        transfer, started = self._transfer, self._course.record.started_at
-        sent, head = transfer.sent_at, transfer.head_at
-        waited = head - sent if sent is not None and head is not None else 0.0
-        return max(0.0, clock.monotonic() - started - waited)
+        sent, head = self.sent_at, self.head_at
+        spent = clock.monotonic() - self._course.record.started_at
+        if sent is None or head is None:
+            return spent
+        return max(0.0, spent - (head - sent))
 
     # -- when a whole body is there -----------------------------------------------
 
-    def _answer(self, head: ReplyHead, body: bytes, trailers: tuple[Pair, ...]) -> None:
-        order = self._order
+    def _answer(self, body: bytes) -> None:
+        order, head = self._order, self.head
+        assert head is not None
         good = 200 <= head.status < 300
         wrong = good and _kind(head).is_json and read_error(body) is not None
         if order.treatment is not Treatment.MODEL or (good and not wrong):
-            self._give(head, body, trailers)
+            self._give(head, body, self.trailers)
             return
         fault = order.provider.adapter.interpret(head.status, head.pairs, body)
         error = failures.from_fault(fault, order.provider)
@@ -275,20 +274,19 @@ class _Ride:
                 "upstream_error",
                 f"Provider {self._order.provider.id} answered no stream to a stream.",
             )
-        fields: list[Pair] = []
+        block = self._block(head)
         if 200 <= head.status < 300 and _kind(head).is_json:
-            usage = read_usage(self._order.dialect, body)
-            self._take_usage(usage)
+            self._take_usage(read_usage(self._order.dialect, body))
             if (cost := self._course.record.cost_usd) is not None:
-                fields.append(("x-proxy-cost-usd", f"{cost:.6f}"))
+                block += b"x-proxy-cost-usd: %.6f\r\n" % cost
             if self._order.dialect is Dialect.RESPONSES:
                 self._carrier.own(self._course, read_response_id(body))
-        status, block = status or head.status, self._block(head)
+        status = status or head.status
         if not trailers and self._course.call.method != "HEAD":
-            self._reply.whole(status, fields, body, block)
+            self._reply.whole(status, (), body, block)
             return
         length = None if trailers else _length(head, self._course)
-        self._reply.start(status, fields, length, block)
+        self._reply.start(status, (), length, block)
         self._reply.write(body)
         self._reply.end(trailers)
 
@@ -302,11 +300,10 @@ class _Ride:
 
     def _note(self) -> None:
         """Copy what is known to the record, however it ended."""
-        transfer, record = self._transfer, self._course.record
-        if transfer.sent_at is not None:
-            until = transfer.head_at or clock.monotonic()
-            record.upstream_wait_s += until - transfer.sent_at
-        record.first_byte_at = transfer.first_byte_at
+        record = self._course.record
+        if self.sent_at is not None:
+            record.upstream_wait_s += (self.head_at or clock.monotonic()) - self.sent_at
+        record.first_byte_at = self.first_byte_at
         if self._watch is not None:
             self._take_usage(self._watch.usage)
             self._carrier.note_owner(self._course)

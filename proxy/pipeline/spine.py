@@ -124,14 +124,14 @@ class Pipeline:
         self, call: Call, reply: Reply, cancel: Callable[[], object] | None
     ) -> Course:
         record = Record(
-            id=call.id,
-            operation=call.operation,
-            started_at=call.started_at,
-            client_request_id=call.client_request_id,
-            method=call.method,
-            path=call.path,
-            peer=call.peer,
-            tenant=ANYONE.tenant,
+            call.id,
+            call.operation,
+            call.started_at,
+            call.client_request_id,
+            call.method,
+            call.path,
+            call.peer,
+            ANYONE.tenant,
         )
         if cancel is None and (task := asyncio.current_task()) is not None:
             cancel = task.cancel

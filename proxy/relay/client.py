@@ -226,6 +226,11 @@ class _Collector:
             self._connection.abort()
             self.on_failed(UpstreamFailed("it switched protocols", Phase.FIRST_BYTE))
 
+    def on_whole(self, head: ReplyHead, body: bytes) -> None:
+        self.on_head(head)
+        self.on_data(body)
+        self.on_end(())
+
     def on_data(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:

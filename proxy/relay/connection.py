@@ -20,9 +20,15 @@ from proxy.relay.head import HEAD_LIMIT, HeadReader, ReplyHead
 
 
 class Sink(Protocol):
-    """Who a reply is for. `on_end` or `on_failed` comes once and last."""
+    """Who a reply is for. `on_end`, `on_whole` or `on_failed` comes once and last.
+
+    `on_whole` is a reply that came in one read, as most that are no streams do: it
+    comes instead of all others, when the connection is free, and raises nothing.
+    """
 
     def on_head(self, head: ReplyHead) -> None: ...
+
+    def on_whole(self, head: ReplyHead, body: bytes) -> None: ...
 
     def on_data(self, data: bytes) -> None: ...
 
@@ -181,7 +187,7 @@ class Connection(asyncio.Protocol):
                 if payload and self._deliver is not None:
                     self._deliver(payload)
                 if decoder.done and self._sink is not None:
-                    self._finish_decoded(decoder)
+                    self._finish(decoder)
             elif self.state is State.HEAD:
                 self._read_head(data)
             elif self.state is State.TUNNEL and self._tunnel is not None:
@@ -258,6 +264,12 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: ReplyHead, rest: bytes) -> None:
         sink = self._sink
         assert sink is not None
+        length = head.length
+        if length is not None and len(rest) >= length and head.status != 101:
+            self._held = b""
+            self._free(head, is_clean=len(rest) == length)
+            sink.on_whole(head, rest[:length])
+            return
         self._head = head
         if head.status == 101:
             self._held = rest
@@ -268,31 +280,21 @@ class Connection(asyncio.Protocol):
         sink.on_head(head)
         if self._sink is None:
             return  # the sink had enough
-        if head.length is not None and len(rest) >= head.length:
-            # Most whole replies come in one read: no decoder for them.
-            body = rest if len(rest) == head.length else rest[: head.length]
-            if body and self._deliver is not None:
-                self._deliver(body)
-            self._finish(head, (), is_clean=len(rest) == head.length)
-            return
         self._decoder = decoder_for(head)
         if rest:
             self.data_received(rest)
 
-    def _finish_decoded(self, decoder: Decoder) -> None:
-        head = self._head
-        assert head is not None
-        self._decoder = None
-        self._finish(head, decoder.trailers, is_clean=not decoder.rest)
-
-    def _finish(
-        self, head: ReplyHead, trailers: tuple[Pair, ...], *, is_clean: bool
-    ) -> None:
+    def _finish(self, decoder: Decoder) -> None:
         """The reply is complete: free the connection, then tell the sink."""
-        sink, self._sink = self._sink, None
-        if sink is None:
-            return  # the sink had enough
-        self._head = self._deliver = None
+        sink, head = self._sink, self._head
+        assert sink is not None and head is not None
+        self._decoder = self._head = None
+        self._free(head, is_clean=not decoder.rest)
+        sink.on_end(decoder.trailers)
+
+    def _free(self, head: ReplyHead, *, is_clean: bool) -> None:
+        """Give the connection back, if it can carry another request."""
+        self._sink = self._deliver = None
         if self._paused:
             self.resume()
         if is_clean and head.keep_alive and not self._sending and self._is_clean():
@@ -302,7 +304,6 @@ class Connection(asyncio.Protocol):
         elif self.transport is not None:
             self.state = State.CLOSED
             self.transport.abort()
-        sink.on_end(trailers)
 
     def _is_clean(self) -> bool:
         """Tell whether nothing of this request is left in the transport."""

@@ -36,6 +36,10 @@ class Mode(Protocol):
         """Take the body's proper end. Raises BrokenReply when it is none."""
         ...
 
+    def whole(self, data: bytes) -> None:
+        """Take all of a body and its end; as `data` and `end`."""
+        ...
+
     def ends_well_if_lost(self) -> bool:
         """Tell whether all that matters had come before the connection was lost."""
         ...
@@ -77,6 +81,13 @@ class Gathered:
             pieces = self._pieces
             self.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def whole(self, data: bytes) -> None:
+        if len(data) <= self._limit:
+            self.body, self.received = data, len(data)
+        else:
+            self.data(data)
+            self.end(())
+
     def ends_well_if_lost(self) -> bool:
         return False
 
@@ -102,6 +113,10 @@ class Plain:
 
     def end(self, trailers: tuple[Pair, ...]) -> None:
         self._reply.end(trailers)
+
+    def whole(self, data: bytes) -> None:
+        self.data(data)
+        self.end(())
 
     def ends_well_if_lost(self) -> bool:
         return False
@@ -167,6 +182,10 @@ class Events:
             raise BrokenReply("its stream ended before it was complete", Phase.IDLE)
         self._write(last)
         self._end(trailers)
+
+    def whole(self, data: bytes) -> None:
+        self.data(data)
+        self.end(())
 
     def ends_well_if_lost(self) -> bool:
         return self._terminates and self._watch.is_complete()

@@ -1,15 +1,17 @@
 """One reply on its way from an upstream to the caller, with its deadlines.
 
 A Transfer is the sink of one connection and the source of one `Reply`. When the
-head comes it chooses a mode (`Plan.mode_for`), from then on bytes flow through
-it without a task or future per chunk. Deadlines are looked at by the ticker.
+head comes a mode is chosen (`mode_for`), from then on bytes flow through it without
+a task or future per chunk. Deadlines are looked at by the ticker.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.core import clock
 from proxy.core.call import Reply
@@ -31,6 +33,8 @@ from proxy.relay.headers import trailers_for_caller
 from proxy.relay.modes import Mode
 from proxy.relay.origin import Origin
 
+_NO_PROGRESS: Final = (0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -43,8 +47,11 @@ class Limits:
     whole_s: float | None
 
 
-class Transfer:
-    """`sent_at`, `head_at`, `first_byte_at` are set as they happen (monotonic).
+class Transfer(ABC):
+    """One request's way there and back; who knows what is asked says how the reply
+    is treated (`mode_for`).
+
+    `sent_at`, `head_at`, `first_byte_at` are set as they happen (monotonic).
 
     `body_began` tells that the caller may have seen bytes of this reply; `trailers`
     are there at its end.
@@ -55,7 +62,6 @@ class Transfer:
         "_ended",
         "_limits",
         "_mode",
-        "_mode_for",
         "_now",
         "_progress",
         "_progress_at",
@@ -73,19 +79,17 @@ class Transfer:
         self,
         reply: Reply,
         limits: Limits,
-        mode_for: Callable[[ReplyHead], Mode],
         ticker: clock.Ticker,
         now: Callable[[], float] = clock.monotonic,
     ) -> None:
         self._reply = reply
         self._limits = limits
-        self._mode_for = mode_for
         self._ticker = ticker
         self._now = now
         self._connection: Connection | None = None
         self._mode: Mode | None = None
         self._ended = Signal()
-        self._progress: tuple[int, int] = (0, 0)
+        self._progress = _NO_PROGRESS
         self._progress_at = 0.0
         self._pumping = False
         self.trailers: tuple[Pair, ...] = ()
@@ -97,6 +101,10 @@ class Transfer:
     @property
     def body_began(self) -> bool:
         return self.first_byte_at is not None
+
+    @abstractmethod
+    def mode_for(self, head: ReplyHead) -> Mode:
+        """Choose how the reply is treated. Raises UpstreamFailed."""
 
     async def run(self, client: Client, origin: Origin, out: Outgoing) -> bytes | None:
         """Send the request, relay the reply; returns when it has ended well.
@@ -125,7 +133,7 @@ class Transfer:
             assert self._mode is not None
             return self._mode.body
         finally:
-            self._mode = None  # who made it holds us: no cycle stays
+            self._mode = None  # it may hold us: no cycle stays
 
     async def _connect(self, client: Client, origin: Origin) -> Connection:
         await in_task()
@@ -182,8 +190,22 @@ class Transfer:
         self.head_at = self._now()
         if head.status == 101:
             raise BrokenReply("it switched protocols unasked", Phase.FIRST_BYTE)
-        self._mode = self._mode_for(head)
+        self._mode = self.mode_for(head)
         self._reply.feed_from(self)
+
+    def on_whole(self, head: ReplyHead, body: bytes) -> None:
+        self._connection = None
+        self.head = head
+        self.head_at = now = self._now()
+        if body:
+            self.first_byte_at = now
+        try:
+            self._mode = mode = self.mode_for(head)
+            mode.whole(body)
+        except Exception as error:
+            self._ended.give(error)
+        else:
+            self._ended.give()
 
     def on_data(self, data: bytes) -> None:
         """Take the first bytes; all further ones go straight to the mode."""

@@ -155,6 +155,11 @@ class WebSocketTransfer:
         connection.enter_tunnel(_UpstreamSide(self), caller)
         self._reply.feed_from(connection)
 
+    def on_whole(self, head: ReplyHead, body: bytes) -> None:
+        self.on_head(head)
+        self.on_data(body)
+        self.on_end(())
+
     def on_data(self, data: bytes) -> None:
         self._reply.write(data)
 

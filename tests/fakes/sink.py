@@ -37,6 +37,12 @@ class KeptSink:
             self.told.append("data")
         self.body += data
 
+    def on_whole(self, head: ReplyHead, body: bytes) -> None:
+        self.on_head(head)
+        if body:
+            self.on_data(body)
+        self.on_end(())
+
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
         self.told.append("end")
         self.trailers = trailers

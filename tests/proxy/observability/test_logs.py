@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from proxy.core.types import Attempt, Record
 from proxy.observability import logs
 from proxy.observability.logs import Format, RequestLog
+from tests.parts.records import record_of
 
 NOON = 1_750_000_000.25
 
@@ -42,7 +43,7 @@ def record(**more: Any) -> Record:
         "first_byte_at": 100.21,
         "ended_at": 101.5,
     }
-    return Record(**facts | more)
+    return record_of(**facts | more)
 
 
 def written(made: Record, form: Format, tmp_path: Path) -> str:
@@ -61,8 +62,15 @@ def test_text_line_tells_the_story_in_one_line(tmp_path: Path) -> None:
 
 
 def test_text_line_is_short_where_there_is_little_to_say(tmp_path: Path) -> None:
-    made = Record("req_2", "not_found", 5.0, status=404, code="not_found",
-                  path="/nope", ended_at=5.001)  # fmt: skip
+    made = record_of(
+        id="req_2",
+        operation="not_found",
+        started_at=5.0,
+        status=404,
+        code="not_found",
+        path="/nope",
+        ended_at=5.001,
+    )
     assert written(made, "text", tmp_path) == (
         "2025-06-15T15:06:40.250Z 404 not_found         1.0ms bytes=0/0 "
         "code=not_found path=/nope id=req_2\n"

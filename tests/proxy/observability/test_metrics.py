@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from proxy.core.types import Record
 from proxy.observability.metrics import Feeds, Metrics
+from tests.parts.records import record_of
 
 
 def record(**more: Any) -> Record:
@@ -23,10 +24,11 @@ def record(**more: Any) -> Record:
         "stream": True,
         "prompt_tokens": 12,
         "completion_tokens": 34,
+        "usage_source": "upstream",
         "first_byte_at": 100.2,
         "ended_at": 101.5,
     }
-    return Record(**facts | more)
+    return record_of(**facts | more)
 
 
 def metrics() -> Metrics:

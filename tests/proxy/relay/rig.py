@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.holds import hold_for
 from providers.wire.watches import watch_for
+from proxy.core.call import Reply
+from proxy.core.clock import Ticker, monotonic
 from proxy.core.types import Pair
 from proxy.relay.client import Client, Outgoing
 from proxy.relay.head import ReplyHead
@@ -52,6 +54,24 @@ def by_events(head: ReplyHead, reply: KeptReply) -> Mode:
     reply.start(head.status, [], None)
     watch = watch_for(Dialect.CHAT, Framing.SSE, withhold_usage=False, terminated=True)
     return Events(reply, hold_for(Framing.SSE, 1 << 16), watch)
+
+
+class Chosen(Transfer):
+    """A transfer whose mode a function chooses."""
+
+    def __init__(
+        self,
+        reply: Reply,
+        limits: Limits,
+        choose: Callable[[ReplyHead], Mode],
+        ticker: Ticker,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(reply, limits, ticker, now)
+        self._choose = choose
+
+    def mode_for(self, head: ReplyHead) -> Mode:
+        return self._choose(head)
 
 
 @dataclass
@@ -100,7 +120,7 @@ class Rig:
     ) -> Ride:
         """Begin without letting anything run."""
         reply = KeptReply()
-        transfer = Transfer(
+        transfer = Chosen(
             reply, limits, lambda h: mode(h, reply), self.hands.ticker, self.hands
         )
         ride = Ride(transfer, reply)

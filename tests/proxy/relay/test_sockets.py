@@ -22,7 +22,16 @@ from tests.fakes.reply import KeptReply
 from tests.parts.http_text import chunk, event_stream_head, whole
 from tests.parts.listening import Serve, hang, listening, read_request
 from tests.parts.ports import HOST
-from tests.proxy.relay.rig import DONE, EVENT, LIMITS, POST, by_events, plain, settle
+from tests.proxy.relay.rig import (
+    DONE,
+    EVENT,
+    LIMITS,
+    POST,
+    Chosen,
+    by_events,
+    plain,
+    settle,
+)
 
 BIG = 32 << 20
 
@@ -52,7 +61,7 @@ def transfer(reply: KeptReply, hands: HandClock, mode: object = plain) -> Transf
         chosen: Mode = mode(head, reply)
         return chosen
 
-    return Transfer(reply, LIMITS, mode_for, hands.ticker, hands)
+    return Chosen(reply, LIMITS, mode_for, hands.ticker, hands)
 
 
 async def test_an_event_is_passed_on_before_the_next_is_made(
@@ -244,6 +253,11 @@ async def test_a_defect_in_choosing_a_mode_fails_only_its_transfer(
 
     async with listening(once(whole(b"hi"))) as port:
         origin = Origin("http", HOST, port)
+        with pytest.raises(KeyError):
+            await transfer(Told(), hands, choose).run(client, origin, POST)
+        assert client.counts(origin) == (0, 1)
+    async with listening(once(event_stream_head())) as port:
+        origin = Origin("http", HOST, port)
         with pytest.raises(BrokenReply):
             await transfer(Told(), hands, choose).run(client, origin, POST)
         assert client.counts(origin) == (0, 0)
@@ -263,7 +277,7 @@ async def test_the_ticker_ends_a_transfer_without_anybodys_help() -> None:
     """The one test that lets real time pass, a quarter of a second of it."""
     limits = Limits(connect_s=5, write_s=5, first_byte_s=0.01, idle_s=5, whole_s=None)
     async with listening(hang) as port, Ticker() as ticker, Client(ticker) as client:
-        moving = Transfer(
+        moving = Chosen(
             KeptReply(), limits, lambda _: pytest.fail("no head came"), ticker
         )
         async with asyncio.timeout(20):

@@ -294,10 +294,20 @@ async def test_a_reply_that_no_mode_takes_is_refused(rig: Rig) -> None:
         raise BrokenReply("it answered no stream to a stream", Phase.FIRST_BYTE)
 
     ride = await rig.begin(refuse)
-    rig.upstream.feed(SHORT)
+    rig.upstream.feed(LONG_HEAD)
     assert isinstance(await ride.failure(), BrokenReply)
     assert rig.upstream.aborted
     assert rig.is_clean()
+
+
+async def test_a_whole_reply_that_no_mode_takes_leaves_its_connection(rig: Rig) -> None:
+    def refuse(head: ReplyHead, reply: KeptReply) -> Mode:
+        raise BrokenReply("it answered with a redirect", Phase.FIRST_BYTE)
+
+    ride = await rig.begin(refuse)
+    rig.upstream.feed(SHORT)
+    assert isinstance(await ride.failure(), BrokenReply)
+    assert rig.counts == (0, 1)
 
 
 async def test_messages_of_failures_name_no_address(rig: Rig) -> None:
