@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, and what compatible servers add to them."""

@@ -1,0 +1,100 @@
+"""Which readers and writers belong to which dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from providers.wire.dialect import Dialect
+from providers.wire.translate.chat import errors as chat_errors
+from providers.wire.translate.chat import mapping as chat_mapping
+from providers.wire.translate.chat import reply_writer as chat_reply
+from providers.wire.translate.chat import request_reader as chat_reader
+from providers.wire.translate.chat import request_writer as chat_writer
+from providers.wire.translate.chat import stream_reader as chat_stream
+from providers.wire.translate.chat.stream_writer import ChatStreamWriter
+from providers.wire.translate.events import Failed
+from providers.wire.translate.gemini import errors as gemini_errors
+from providers.wire.translate.gemini import mapping as gemini_mapping
+from providers.wire.translate.gemini import reply_writer as gemini_reply
+from providers.wire.translate.gemini import request_reader as gemini_reader
+from providers.wire.translate.gemini import request_writer as gemini_writer
+from providers.wire.translate.gemini import stream_reader as gemini_stream
+from providers.wire.translate.gemini.stream_writer import GeminiStreamWriter
+from providers.wire.translate.mapping import Rule
+from providers.wire.translate.messages import errors as messages_errors
+from providers.wire.translate.messages import mapping as messages_mapping
+from providers.wire.translate.messages import reply_writer as messages_reply
+from providers.wire.translate.messages import request_reader as messages_reader
+from providers.wire.translate.messages import request_writer as messages_writer
+from providers.wire.translate.messages import stream_reader as messages_stream
+from providers.wire.translate.messages.stream_writer import MessagesStreamWriter
+from providers.wire.translate.reply import Reply
+from providers.wire.translate.request import Request, Target, Written
+from providers.wire.translate.streams import Context, StreamReader, StreamWriter
+
+
+class MakesReader(Protocol):
+    """Makes the reader of one stream; the options are StreamReader's."""
+
+    def __call__(
+        self,
+        made_id: str = "",
+        *,
+        terminated: bool = True,
+        limit_bytes: int = ...,
+    ) -> StreamReader: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One dialect, both ways.
+
+    `read_request` raises Refused; `write_request` UnsupportedParameter or
+    ImageUrlUnsupported. `read_error` answers None for a body that is no error.
+    """
+
+    rules: Mapping[str, Rule]
+    read_request: Callable[[bytes | dict[str, Any]], Request]
+    write_request: Callable[[Request, Target], Written]
+    read_reply: Callable[[bytes, str], Reply]
+    write_reply: Callable[[Reply, Context], dict[str, Any]]
+    stream_reader: MakesReader
+    stream_writer: Callable[[Context], StreamWriter]
+    read_error: Callable[[bytes], Failed | None]
+
+
+CODECS: Final[Mapping[Dialect, Codec]] = MappingProxyType({
+    Dialect.CHAT: Codec(
+        chat_mapping.RULES,
+        chat_reader.read_request,
+        chat_writer.write_request,
+        chat_stream.read_reply,
+        chat_reply.write_reply,
+        chat_stream.ChatStreamReader,
+        ChatStreamWriter,
+        chat_errors.read_error,
+    ),
+    Dialect.MESSAGES: Codec(
+        messages_mapping.RULES,
+        messages_reader.read_request,
+        messages_writer.write_request,
+        messages_stream.read_reply,
+        messages_reply.write_reply,
+        messages_stream.MessagesStreamReader,
+        MessagesStreamWriter,
+        messages_errors.read_error,
+    ),
+    Dialect.GEMINI: Codec(
+        gemini_mapping.RULES,
+        gemini_reader.read_request,
+        gemini_writer.write_request,
+        gemini_stream.read_reply,
+        gemini_reply.write_reply,
+        gemini_stream.GeminiStreamReader,
+        GeminiStreamWriter,
+        gemini_errors.read_error,
+    ),
+})  # fmt: skip
