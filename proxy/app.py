@@ -10,156 +10,116 @@ import logging
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-import aiohttp
 import uvloop
 from aiohttp import web
 
-from proxy import __version__
-from proxy.api.context import Context
-from proxy.config import Config, Loaded
+from proxy.auth.local_token import LocalToken, open_token
+from proxy.config import Config, Loaded, Options
 from proxy.core.errors import GatewayFault
-from proxy.core.ids import Ids
+from proxy.front import Front
 from proxy.observability import logs
-from proxy.routes import RESERVED, ROUTES
 from proxy.routing.greeting import greeting
 from proxy.runtime import Runtime, describe
-from proxy.server.fast import FastDoor, FastHandler
-from proxy.server.handler import Handler, Server
-from proxy.server.head import HeadReader
-from proxy.server.ordinary import PARAMS, OrdinaryDoor
+from proxy.server.handler import Server
 from proxy.server.port import holder_of
-from proxy.server.router import Router
 
 _log: Final = logging.getLogger("local_ai")
 _LAST_WORDS_S: Final = 2.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
-_TESTED_AIOHTTP: Final = "3.14."
 
 
-def serve(loaded: Loaded) -> int:
-    """Run until told to stop. Answers the exit code: 0 after a stop, 1 if it failed."""
-    logging_config = loaded.config.logging
-    logs.setup(logging_config.level, logging_config.format)
+def serve(loaded: Loaded, options: Options | None = None) -> int:
+    """Run until told to stop. Answers the exit code: 0 after a stop, 1 if it failed.
+
+    `options` are those of the command line, for a reload.
+    """
+    _log_as_told(loaded.config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(loaded))
+            return runner.run(_serve(loaded, options))
     except KeyboardInterrupt:
         return 0
 
 
-async def _serve(loaded: Loaded) -> int:
+async def _serve(loaded: Loaded, options: Options | None = None) -> int:
     config = loaded.config
-    async with Runtime(loaded) as runtime:
-        door, runner = doors(runtime)
+    async with Runtime(loaded, options) as runtime:
+        runtime.on_reload(lambda: _log_as_told(runtime.config))
+        token = _token(config)
+        front, runner = doors(runtime, token)
         await runner.setup()
+        stop = _hear_signals(runtime)
         try:
             await _site(runner, config).start()
         except (OSError, ssl.SSLError) as error:
             await runner.cleanup()
             return _cannot_listen(config, error)
-        stop = _stop_signals()
         await runtime.look_around()
+        runtime.tasks.start(runtime.follow_file(), "watch the configuration")
         _settle_memory()
         address = describe(config, runner.addresses[0][1])
-        print(greeting(config, runtime.registry.providers, address), flush=True)
+        lines = [greeting(config, runtime.registry.providers, address)]
+        if token is not None:
+            lines.append(f"Token for the admin routes: in {token.path}")
+        print(*lines, sep="\n", flush=True)
         await stop.wait()
-        await drain(runtime, door, runner)
+        await drain(runtime, front, runner)
         _hear_no_more()
     return 0
 
 
-def doors(runtime: Runtime) -> tuple[OrdinaryDoor, web.ServerRunner]:
+def doors(
+    runtime: Runtime, token: LocalToken | None = None
+) -> tuple[Front, web.ServerRunner]:
     """Make what answers callers; nothing listens yet."""
-    door = _door(runtime)
+    front = Front(runtime, token)
     server = Server(
-        door,
+        front,
         handler_cancellation=True,
-        make=_connections(runtime, door),
-        keepalive_timeout=runtime.config.server.idle_keep_alive_seconds,
+        make=front.connection,
         access_log=None,
         auto_decompress=False,
         max_line_size=16 << 10,
         max_field_size=32 << 10,
     )
-    return door, web.ServerRunner(server)
+    return front, web.ServerRunner(server)
 
 
-async def drain(runtime: Runtime, door: OrdinaryDoor, runner: web.ServerRunner) -> None:
+async def drain(runtime: Runtime, front: Front, runner: web.ServerRunner) -> None:
     """Stop accepting, let calls finish, then end the rest in-band."""
-    pipeline, limit_s = runtime.pipeline, runtime.config.server.drain_seconds
-    door.closing = True
-    pipeline.stop_accepting()
+    limit_s = runtime.config.server.drain_seconds
+    front.closing = True
+    runtime.stop_accepting()
     for site in list(runner.sites):
         await site.stop()
-    if pipeline.active:
-        _log.info("stopping: %d requests are given %g s", pipeline.active, limit_s)
-    if not await pipeline.idle_within(limit_s):
-        pipeline.interrupt_all(
+    if runtime.active:
+        _log.info("stopping: %d requests are given %g s", runtime.active, limit_s)
+    if not await runtime.idle_within(limit_s):
+        runtime.interrupt_all(
             GatewayFault("shutting_down", "The gateway is stopping.", retry_after_s=5.0)
         )
-        await pipeline.idle_within(_LAST_WORDS_S)
+        await runtime.idle_within(_LAST_WORDS_S)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORDS_S):
             await runner.shutdown()
             await runner.cleanup()
 
 
-def _context(runtime: Runtime) -> Context:
-    pipeline = runtime.pipeline
-    return Context(
-        config=runtime.config,
-        registry=runtime.registry,
-        catalog=runtime.catalog,
-        metrics=runtime.metrics,
-        version=__version__,
-        active=lambda: pipeline.active,
-        draining=lambda: pipeline.draining,
-        started_at=runtime.started_at,
-    )
+def _log_as_told(config: Config) -> None:
+    logs.setup(config.logging.level, config.logging.format)
 
 
-def _door(runtime: Runtime) -> OrdinaryDoor:
-    context = _context(runtime)
-
-    async def plain(
-        handler: Any, request: web.BaseRequest, params: Mapping[str, str]
-    ) -> web.Response:
-        request[PARAMS] = params
-        response: web.Response = await handler(request, context)
-        return response
-
-    return OrdinaryDoor(
-        Router(ROUTES, RESERVED),
-        runtime.access,
-        runtime.pipeline.run,
-        plain,
-        body_idle_s=runtime.config.server.body_idle_seconds,
-    )
-
-
-def _connections(runtime: Runtime, door: OrdinaryDoor) -> Callable[..., Handler]:
-    """What is made for each caller: with the fast door, unless it is shut."""
-    server = runtime.config.server
-    make = partial(Handler, head_limit_s=server.head_timeout_seconds, ids=Ids())
-    if not server.fast_path:
-        return make
-    if not aiohttp.__version__.startswith(_TESTED_AIOHTTP):
-        _log.warning("aiohttp %s is not known: no fast path", aiohttp.__version__)
-        return make
-    fast = FastDoor(
-        reader=HeadReader(route for route in ROUTES if route.hot),
-        run=runtime.pipeline.run,
-        count=runtime.metrics.fast_path,
-        ids=Ids(),
-        max_body_bytes=server.max_body_bytes,
-        body_idle_s=server.body_idle_seconds,
-        is_closing=lambda: door.closing,
-    )
-    return partial(FastHandler, door=fast, **make.keywords)
+def _token(config: Config) -> LocalToken | None:
+    """The gateway serves without one too; only its admin routes are shut then."""
+    try:
+        return open_token(config.data_dir)
+    except OSError as error:
+        _log.warning("no local token can be kept, admin routes are shut: %s", error)
+        return None
 
 
 def _site(runner: web.ServerRunner, config: Config) -> web.TCPSite:
@@ -183,19 +143,32 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def _stop_signals() -> asyncio.Event:
+def _hear_signals(runtime: Runtime) -> asyncio.Event:
+    """Answer what SIGTERM and SIGINT set; SIGHUP reloads.
+
+    Not by the loop's own means: giving those up, and closing the loop, leave a signal
+    to the system for a moment, which then ends the process as if it had failed.
+    """
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for name in _STOPPING:
-        loop.add_signal_handler(name, stop.set)
+        _hear(name, stop.set)
+    _hear(signal.SIGHUP, partial(_reload, runtime, stop))
     return stop
+
+
+def _hear(name: signal.Signals, act: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    signal.signal(name, lambda *_: loop.call_soon_threadsafe(act))
+
+
+def _reload(runtime: Runtime, stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        runtime.tasks.start(runtime.reload("SIGHUP"), "reload")
 
 
 def _hear_no_more() -> None:
     """Ignore whoever says it again: the last steps of a good end stay one."""
-    loop = asyncio.get_running_loop()
-    for name in _STOPPING:
-        loop.remove_signal_handler(name)
+    for name in (*_STOPPING, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
 
 

@@ -90,7 +90,7 @@ def _serve(options: Options) -> int:
         return BAD_USAGE
     from proxy.app import serve
 
-    return serve(loaded)
+    return serve(loaded, options)
 
 
 def _check_config(options: Options) -> int:

@@ -1,7 +1,8 @@
 """Every URL on one page. Rows with an operation walk the pipeline, others a handler.
 
 `access` says who may call: public, inference (anybody while authentication is
-off), or reach: decided by the provider's adapter, path by path. `hot` names the
+off), reach: decided by the provider's adapter, path by path, local: this machine,
+or owner: this machine with the local token. `hot` names the
 targets of a row, exactly as sent, whose POSTs the fast door may take.
 """
 
@@ -14,7 +15,8 @@ from typing import Any, Final
 
 from providers.base import OPERATIONS
 from providers.wire.dialect import Dialect
-from proxy.api import info, models, ops
+from proxy.api import admin, admin_providers, admin_route, info, models, ops
+from proxy.api.owner import for_owner
 from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
 from proxy.server.router import ANY
 from proxy.web import errors, home
@@ -57,6 +59,10 @@ def _targets(path: str, dialect: Dialect) -> tuple[str, ...]:
 
 def _get(path: str, handler: Handler, tag: str, access: str = "public") -> Route:
     return Route("GET", path, tag, access, handler=handler)
+
+
+def _admin(method: str, path: str, handler: Handler) -> Route:
+    return Route(method, f"/admin{path}", "admin", "owner", handler=for_owner(handler))
 
 
 def _anthropic_get(path: str, handler: Handler) -> Route:
@@ -136,6 +142,16 @@ ROUTES: Final = (
     _get("/readyz", ops.readyz, "operations"),
     _get("/metrics", ops.metrics, "operations", "local"),
     _get("/errors", errors.errors, "operations"),
+    # For the owner
+    _admin("GET", "/providers", admin_providers.list_providers),
+    _admin("POST", "/providers/{id}/enable", admin_providers.enable),
+    _admin("POST", "/providers/{id}/disable", admin_providers.disable),
+    _admin("POST", "/providers/{id}/drain", admin_providers.drain),
+    _admin("POST", "/providers/{id}/probe", admin_providers.probe),
+    _admin("GET", "/route", admin_route.ask_route),
+    _admin("POST", "/route", admin_route.post_route),
+    _admin("GET", "/config", admin.show_config),
+    _admin("POST", "/reload", admin.reload),
 )
 
 # Later floors: never forwarded, so that nobody comes to rely on it (http-api §9).

@@ -1,17 +1,35 @@
-"""THE composition root: makes every part, opens in order, closes in reverse."""
+"""THE composition root: makes every part, opens in order, closes in reverse.
+
+A reload makes what follows from a configuration anew, beside what serves, and lets
+it serve from then on: a `Generation`. What lives is made once and outlives it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from proxy.auth.access import Access
-from proxy.config import Config, Loaded, ProviderConfig
+from proxy.config import (
+    Config,
+    ConfigError,
+    Loaded,
+    Options,
+    Problem,
+    ProviderConfig,
+    load,
+)
+from proxy.config.load import USUAL_PLACES
+from proxy.config.reload import Reload, held_back
+from proxy.config.watch import changes
 from proxy.core import clock
-from proxy.core.call import Fetch
+from proxy.core.call import Call, Fetch, Reply
+from proxy.core.errors import GatewayError
 from proxy.core.tasks import Tasks
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Feeds, Metrics
@@ -30,24 +48,41 @@ _log: Final = logging.getLogger("local_ai")
 _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not bound
 
 
-class Runtime:
-    """All parts of one running gateway. Open as `async with`."""
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one configuration makes. Calls end on the one they began with."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded = loaded
-        self.config = config = loaded.config
+    loaded: Loaded
+    access: Access
+    log: RequestLog
+    pipeline: Pipeline
+
+
+class Runtime:
+    """All parts of one running gateway. Open as `async with`.
+
+    `loaded`, `config`, `access` and `pipeline` are those in force now.
+    """
+
+    def __init__(self, loaded: Loaded, options: Options | None = None) -> None:
+        """`options` are those of the command line, for reading it all again."""
+        self._options = options or Options()
+        config = loaded.config
         self._stack = AsyncExitStack()
+        self._reloading = asyncio.Lock()
+        self._watchers: list[Callable[[], None]] = []
+        self.last_reload: Reload | None = None
+        self.started_at = clock.wall()
+        self._instance_id = secrets.token_hex(4)
+        # What outlives a reload: connections by origin, all that is known by id.
         self.ticker = clock.Ticker()
         self.ticker.report_faults_to(_report)
         self.tasks = Tasks(_report)
         self.client = Client(self.ticker)
         self.origins = Origins()
         self.metrics = Metrics()
+        self.owners = ResponseOwners()
         self.registry = Registry(config.providers)
-        self._catalog = Catalog(config, self.registry.providers)
-        self.access = Access(
-            config.server.allowed_hosts, config.server.cors.allowed_origins
-        )
         self.discovery = Discovery(
             self.registry,
             self._fetch_for,
@@ -55,8 +90,10 @@ class Runtime:
             config,
             (config.server.host, config.server.port),
         )
-        self.pipeline = self._pipeline()
-        self.started_at = clock.wall()
+        # What is made anew by each: see _generation.
+        self._former: list[Generation] = []
+        self._take(self._generation(loaded, None))
+        self._catalog = Catalog(config, self.registry.providers)
 
     async def __aenter__(self) -> Runtime:
         await self._stack.enter_async_context(self.ticker)
@@ -65,15 +102,14 @@ class Runtime:
         self._rebuild()
         self.registry.on_change(self._rebuild)
         self.metrics.feed(
-            Feeds(
-                lambda: self.pipeline.active, self._provider_gauges, self._connections
-            )
+            Feeds(lambda: self.active, self._provider_gauges, self._connections)
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
-        self._log.flush()
+        for generation in self._generations():
+            generation.log.flush()
 
     async def look_around(self) -> None:
         """Find providers for the first time, and again from here on."""
@@ -84,26 +120,149 @@ class Runtime:
     def catalog(self) -> Catalog:
         return self._catalog
 
-    def _pipeline(self) -> Pipeline:
-        config, owners = self.config, ResponseOwners()
-        carrier = Carrier(config, self.client, self.ticker, self.origins, owners)
-        passages = Passages(config, self.registry, self.catalog, owners, self.access)
-        log = config.logging
-        self._log = RequestLog(
-            log.format,
-            enabled=log.request_log.enabled,
-            soon=asyncio.get_running_loop().call_soon,
+    # -- calls, whatever generation they began with -------------------------------
+
+    def run(
+        self, call: Call, reply: Reply, cancel: Callable[[], object] | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Serve a call by the configuration of now."""
+        return self.pipeline.run(call, reply, cancel)
+
+    @property
+    def active(self) -> int:
+        return sum(one.pipeline.active for one in self._generations())
+
+    @property
+    def draining(self) -> bool:
+        return self.pipeline.draining
+
+    def stop_accepting(self) -> None:
+        for one in self._generations():
+            one.pipeline.stop_accepting()
+
+    def interrupt_all(self, error: GatewayError) -> None:
+        for one in self._generations():
+            one.pipeline.interrupt_all(error)
+
+    async def idle_within(self, limit_s: float) -> bool:
+        """Wait until no call is under way; False when the limit came first."""
+        until = clock.monotonic() + limit_s
+        while self.active and clock.monotonic() < until:
+            await clock.sleep(0.02)
+        return not self.active
+
+    # -- reload --------------------------------------------------------------------
+
+    def on_reload(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever another configuration has come into force."""
+        self._watchers.append(callback)
+
+    async def reload(self, trigger: str) -> Reload:
+        """Read the configuration again and serve by it; a bad one changes nothing."""
+        async with self._reloading:
+            try:
+                again = await asyncio.to_thread(load, self._same_file())
+                outcome = self._swap(again, trigger)
+            except ConfigError as error:
+                outcome = Reload(clock.wall(), trigger, problems=error.problems)
+            except Exception as error:
+                _log.exception("reload failed")
+                defect = Problem(None, None, "", f"it cannot be used: {error}")
+                outcome = Reload(clock.wall(), trigger, problems=(defect,))
+            self.last_reload = outcome
+            _tell(outcome)
+            return outcome
+
+    async def follow_file(self) -> None:
+        """Reload whenever the file changes, until cancelled."""
+        file = self.loaded.file
+        async for _ in changes(USUAL_PLACES if file is None else (file,)):
+            if self.config.server.watch_config:
+                await self.reload("the file has changed")
+
+    def _same_file(self) -> Options:
+        """The file in use stays the one: deleting it must not bring up another."""
+        file = self.loaded.file
+        return (
+            self._options if file is None else replace(self._options, config=str(file))
         )
-        desk = Desk(self._log, self.metrics)
-        return Pipeline(
+
+    def _swap(self, again: Loaded, trigger: str) -> Reload:
+        """Build beside what serves, then change over between two calls."""
+        old = self._now
+        config, needs_restart = held_back(self.config, again.config)
+        for (
+            provider
+        ) in config.providers:  # what can fail, fails before anything changes
+            origin_of(provider)
+            self.registry.adapter(provider)
+        made = self._generation(replace(again, config=config), old)
+        if self.draining:
+            made.pipeline.stop_accepting()
+        # One whose calls have all ended is let go, but not the one that just served:
+        # a call may have been handed to it that has not begun.
+        self._former = [one for one in self._former if one.pipeline.active]
+        self._former.append(old)
+        self._take(made)
+        self.discovery.load(config)
+        changed = self.registry.load(config.providers, self.discovery.finds)
+        self.discovery.add_certain()
+        for provider_there in changed:
+            self.discovery.check(provider_there)
+        for callback in self._watchers:
+            callback()
+        known = {str(one) for one in old.loaded.warnings}
+        return Reload(
+            clock.wall(),
+            trigger,
+            needs_restart=needs_restart,
+            warnings=tuple(one for one in again.warnings if str(one) not in known),
+        )
+
+    def _generation(self, loaded: Loaded, before: Generation | None) -> Generation:
+        """Make what follows from one configuration; keep what has not changed."""
+        config = loaded.config
+        access, log = self._access(config, before), self._log(config, before)
+        carrier = Carrier(config, self.client, self.ticker, self.origins, self.owners)
+        pipeline = Pipeline(
             config,
             self.catalog,
             carrier,
-            passages,
-            desk,
-            instance_id=secrets.token_hex(4),
+            Passages(config, self.registry, self.catalog, self.owners, access),
+            Desk(log, self.metrics),
+            instance_id=self._instance_id,
             look_again=self.discovery.look_now,
         )
+        return Generation(loaded, access, log, pipeline)
+
+    def _access(self, config: Config, before: Generation | None) -> Access:
+        # Heads remember by it that they were admitted (docs/adr/0007).
+        names = (config.server.allowed_hosts, config.server.cors.allowed_origins)
+        if before is not None:
+            server = before.loaded.config.server
+            if (server.allowed_hosts, server.cors.allowed_origins) == names:
+                return before.access
+        return Access(*names)
+
+    def _log(self, config: Config, before: Generation | None) -> RequestLog:
+        wanted = config.logging
+        if before is not None and before.loaded.config.logging == wanted:
+            return before.log
+        return RequestLog(
+            wanted.format,
+            enabled=wanted.request_log.enabled,
+            soon=asyncio.get_running_loop().call_soon,
+        )
+
+    def _take(self, generation: Generation) -> None:
+        self._now = generation
+        self.loaded, self.config = generation.loaded, generation.loaded.config
+        self.access, self.pipeline = generation.access, generation.pipeline
+
+    def _generations(self) -> list[Generation]:
+        return [self._now, *self._former]
+
+    # -- what changes as providers do -----------------------------------------------
 
     def _rebuild(self) -> None:
         self._catalog = Catalog(self.config, self.registry.providers)
@@ -148,6 +307,22 @@ def origin_of(provider: ProviderConfig) -> Origin:
 
 def _report(error: BaseException) -> None:
     _log.error("background work failed", exc_info=error)
+
+
+def _tell(outcome: Reload) -> None:
+    if not outcome.ok:
+        _log.error(
+            "reload (%s) failed, nothing has changed: %s",
+            outcome.trigger,
+            "; ".join(str(problem) for problem in outcome.problems),
+        )
+        return
+    _log.info("reload (%s): the new configuration is in force", outcome.trigger)
+    for problem in outcome.warnings:
+        _log.warning("%s", problem)
+    if outcome.needs_restart:
+        keys = ", ".join(outcome.needs_restart)
+        _log.warning("%s: left as it was, a restart is needed to change it", keys)
 
 
 def describe(config: Config, port: int | None = None) -> str:

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from proxy.config import Config
+from proxy.auth.access import Access
+from proxy.auth.local_token import LocalToken
+from proxy.config import Config, Loaded
+from proxy.config.reload import Reload
 from proxy.observability.metrics import Metrics
 from proxy.routing.catalog import Catalog
-from proxy.routing.registry import Registry
+from proxy.routing.registry import Provider, Registry
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The gateway as handlers see it.
+    """The gateway as handlers see it, by the configuration in force.
 
     `catalog` answers the snapshot of now, `active` the requests being served.
-    `started_at` is seconds since the epoch.
+    `check` looks at a provider, `reload` takes the reason. `token` is None where
+    none could be kept. `started_at` is seconds since the epoch.
     """
 
-    config: Config
+    loaded: Loaded
+    access: Access
+    token: LocalToken | None
     registry: Registry
     catalog: Callable[[], Catalog]
     metrics: Metrics
     version: str
     active: Callable[[], int]
     draining: Callable[[], bool]
+    check: Callable[[Provider], asyncio.Task[None]]
+    reload: Callable[[str], Awaitable[Reload]]
+    last_reload: Callable[[], Reload | None]
     started_at: float
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config

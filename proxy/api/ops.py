@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.api.context import Context
+from proxy.api.reload_shape import brief_reload, detailed_reload
 from proxy.api.reply import accepts_json, json_reply
 from proxy.auth.access import is_direct
 from proxy.core import clock
@@ -38,13 +39,17 @@ async def healthz(_request: web.BaseRequest, _context: Context) -> web.Response:
     return json_reply({"status": "ok"})
 
 
-async def readyz(_request: web.BaseRequest, context: Context) -> web.Response:
+async def readyz(request: web.BaseRequest, context: Context) -> web.Response:
     """Say whether at least one model can be served, 503 if not."""
+    reload = context.last_reload()
+    # A problem may quote the file: only this machine is told more than how many.
+    shape = detailed_reload if _is_local(request) else brief_reload
     is_ready = context.catalog().ready and not context.draining()
     status = "draining" if context.draining() else "not_ready"
     document = {
         "status": "ready" if is_ready else status,
         "providers": [_brief(p) for p in context.registry.providers],
+        "last_reload": None if reload is None else shape(reload),
     }
     return json_reply(document, 200 if is_ready else 503)
 

@@ -116,6 +116,9 @@ class ServerConfig(Section):
     )
     tls: ServerTls | None = option(None, "Serve HTTPS; null for plain HTTP.")
     fast_path: bool = option(True, "Take ordinary requests by the short way.")
+    watch_config: bool = option(
+        True, "Reload when the configuration file changes, not only when asked."
+    )
 
 
 class StreamConfig(Section):

@@ -24,7 +24,14 @@ STARTERS = {"create_task", "ensure_future", "run_coroutine_threadsafe", "TaskGro
 CLOCKS = {"time", "monotonic", "perf_counter", "process_time", "sleep"}
 CLOCKS |= {f"{name}_ns" for name in CLOCKS}
 NOW = {"now", "utcnow", "today"}
-WEB = ("proxy.app", "proxy.routes", "proxy.api", "proxy.web", "proxy.server")
+WEB = (
+    "proxy.app",
+    "proxy.front",
+    "proxy.routes",
+    "proxy.api",
+    "proxy.web",
+    "proxy.server",
+)
 INPUT_OUTPUT = {
     "aiohttp", "asyncio", "ftplib", "http.client", "multiprocessing", "os", "pathlib",
     "select", "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess",

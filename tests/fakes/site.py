@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +15,10 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import RawTestServer, TestClient
 
 from proxy.api.context import Context
-from proxy.config import Config
+from proxy.auth.access import Access
+from proxy.auth.local_token import LocalToken
+from proxy.config import Config, Loaded
+from proxy.config.reload import Reload
 from proxy.core.errors import GatewayError
 from proxy.observability.metrics import Metrics
 from proxy.routing.catalog import Catalog
@@ -23,6 +28,7 @@ from tests.fakes.kinds import KINDS
 
 Handler = Callable[[web.BaseRequest, Context], Awaitable[web.Response]]
 Ask = Callable[..., Awaitable[ClientResponse]]
+TOKEN = "the-token-of-this-machine-and-of-no-other"
 
 
 def context(
@@ -34,14 +40,20 @@ def context(
     registry._providers = {provider.id: provider for provider in providers}
     registry.providers = tuple(providers)
     catalog = Catalog(config, registry.providers)
+    server = config.server
     made = Context(
-        config=config,
+        loaded=Loaded(config),
+        access=Access(server.allowed_hosts, server.cors.allowed_origins),
+        token=LocalToken(Path("/data/local-token"), TOKEN),
         registry=registry,
         catalog=lambda: catalog,
         metrics=Metrics(),
         version="1.2.3",
         active=lambda: 0,
         draining=lambda: False,
+        check=_no_check,
+        reload=_no_reload,
+        last_reload=lambda: None,
         started_at=0.0,
     )
     return replace(made, **more)
@@ -62,7 +74,19 @@ async def serving(
         return web.Response(status=599)
 
     async with TestClient(RawTestServer(serve)) as client:  # type: TestClient[Any, Any]
-        yield client.get
+
+        async def ask(path: str, method: str = "GET", **options: Any) -> ClientResponse:
+            return await client.request(method, path, **options)
+
+        yield ask
+
+
+def _no_check(provider: Provider) -> asyncio.Task[None]:
+    raise AssertionError(f"{provider.id} is looked at")
+
+
+async def _no_reload(trigger: str) -> Reload:
+    raise AssertionError(f"reloaded by {trigger}")
 
 
 async def _answered(

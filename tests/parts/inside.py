@@ -14,7 +14,7 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ import pytest
 from aiohttp import web
 
 from proxy.app import _site, doors, drain
+from proxy.auth.local_token import LocalToken
 from proxy.config import Loaded, Options, load
 from proxy.core import clock
 from proxy.core.types import Record
+from proxy.front import Front
 from proxy.observability.logs import RequestLog
 from proxy.pipeline.spine import Desk
 from proxy.runtime import Runtime, describe
-from proxy.server.ordinary import OrdinaryDoor
 from tests.parts.caller import Caller
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import Message, whole
@@ -38,6 +39,7 @@ from tests.parts.until import until
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
 RESPONSES = "/v1/responses"
+TOKEN = "the-token-of-this-machine-and-of-no-other"
 COMPLETION = b'{"object":"chat.completion","choices":[{"index":0}]}'
 
 
@@ -54,9 +56,12 @@ def settings(endpoint: str, **sections: Any) -> dict[str, Any]:
 
 def read_settings(content: dict[str, Any]) -> Loaded:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.yaml"
-        file.write_text(json.dumps(content))
-        return load(Options(config=str(file)), {}, places=())
+        return read_from(Path(folder) / "config.yaml", content)
+
+
+def read_from(file: Path, content: dict[str, Any]) -> Loaded:
+    file.write_text(json.dumps(content))
+    return load(Options(config=str(file)), {}, places=())
 
 
 class KeptLog(RequestLog):
@@ -80,15 +85,18 @@ def kept_log() -> Iterator[KeptLog]:
 
 @dataclass
 class Site:
-    """A gateway and its upstream. `log` is the file of request lines."""
+    """A gateway and its upstream. `log` is the file of request lines, `content` what
+    the configuration file held at first.
+    """
 
     url: str
     runtime: Runtime
-    door: OrdinaryDoor
+    front: Front
     runner: web.ServerRunner
     upstream: Faulty
     records: list[Record]
     log: Path
+    content: dict[str, Any]
     _callers: list[Caller] = field(default_factory=list)
     _ahead_s: float = 0.0
 
@@ -126,9 +134,16 @@ class Site:
             for member in tuple(self.runtime.ticker._members):
                 member.tick(clock.monotonic() + self._ahead_s)
 
+    def rewrite(self, content: dict[str, Any] | str) -> None:
+        """Change the configuration file."""
+        file = self.runtime.loaded.file
+        assert file is not None
+        text = content if isinstance(content, str) else json.dumps(content)
+        file.write_text(text)
+
     async def drain(self) -> None:
         """Do what SIGTERM does."""
-        await drain(self.runtime, self.door, self.runner)
+        await drain(self.runtime, self.front, self.runner)
 
     def leave(self) -> None:
         for caller in self._callers:
@@ -148,18 +163,21 @@ async def run_site(
             Faulty(script or answers(whole(COMPLETION)))
         )
         server = {"port": 0, "fastPath": fast, **sections.pop("server", {})}
-        loaded = read_settings(settings(upstream.url, server=server, **sections))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        content = settings(upstream.url, server=server, **sections)
+        loaded = read_from(Path(folder) / "config.yaml", content)
         runtime = await stack.enter_async_context(Runtime(loaded))
         kept = stack.enter_context(kept_log())
         runtime.pipeline._desk = Desk(kept, runtime.metrics)
-        door, runner = doors(runtime)
+        runtime._now = replace(runtime._now, log=kept)  # for reloads
+        front, runner = doors(runtime, LocalToken(Path("local-token"), TOKEN))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await _site(runner, loaded.config).start()
         address = describe(loaded.config, runner.addresses[0][1])
         site = Site(
-            address, runtime, door, runner, upstream, kept.records,
-            kept.file,
+            address, runtime, front, runner, upstream, kept.records,
+            kept.file, content,
         )  # fmt: skip
         stack.callback(site.leave)
         yield site

@@ -10,14 +10,14 @@ import socket
 import ssl
 import subprocess
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
-from proxy import app
+from proxy import app, front
 from proxy.server.fast import FastHandler
 from proxy.server.handler import Handler
 from tests.parts.http_text import Message, post, responses
@@ -38,6 +38,7 @@ from tests.parts.until import until
 __all__ = ["open_site"]
 
 NOBODY = "http://127.0.0.1:9"
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def pytest_asyncio_loop_factories(
@@ -47,10 +48,17 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture(autouse=True)
-def process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def process_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     """What suits a process that serves does not suit one that runs tests."""
     monkeypatch.setattr(app, "_settle_memory", lambda: None)
     monkeypatch.setattr(app, "_hear_no_more", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    before = {name: signal.getsignal(name) for name in HEARD}
+    yield
+    for name, handler in before.items():
+        signal.signal(name, handler)
 
 
 async def served(server: dict[str, Any]) -> int:
@@ -164,7 +172,7 @@ async def test_the_fast_door_is_open_where_aiohttp_is_known(
     fast: bool,
     made: type[Handler],
 ) -> None:
-    monkeypatch.setattr(app.aiohttp, "__version__", version)
+    monkeypatch.setattr(front.aiohttp, "__version__", version)
     with caplog.at_level(logging.WARNING):
         site = await open_site(fast=fast)
     assert (await site.ask(post(CHAT, BODY))).body == COMPLETION

@@ -18,7 +18,7 @@ from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
 from proxy.routes import RESERVED, ROUTES, Route
 from proxy.server.router import ANY, Router
 from tests.parts.http_text import post, whole
-from tests.parts.inside import OpenSite, open_site
+from tests.parts.inside import TOKEN, OpenSite, open_site
 from tests.parts.scripts import answers, ask
 
 __all__ = ["open_site"]
@@ -38,6 +38,10 @@ PROMISED = {
     "GET /anthropic/v1/models", "GET /anthropic/v1/models/{id:*}",
     "* /ollama/{rest:*}", "* /lmstudio/{rest:*}", "* /providers/{provider}/{rest:*}",
     "GET /", "GET /health", "GET /healthz", "GET /readyz", "GET /metrics", "GET /errors",
+    "GET /admin/providers", "POST /admin/providers/{id}/enable",
+    "POST /admin/providers/{id}/disable", "POST /admin/providers/{id}/drain",
+    "POST /admin/providers/{id}/probe", "GET /admin/route", "POST /admin/route",
+    "GET /admin/config", "POST /admin/reload",
 }  # fmt: skip
 LATER = (
     "/v1/tools/x", "/v1/memory/x", "/v1/system-prompts/x", "/v1/tenant/config",
@@ -46,6 +50,7 @@ LATER = (
     "/execute", "/admin/keys", "/api/tags",
 )  # fmt: skip
 HERE = Router(ROUTES, RESERVED)
+OWNERS = f"authorization: Bearer {TOKEN}"
 
 
 def pytest_asyncio_loop_factories(
@@ -76,8 +81,8 @@ def test_a_row_leads_to_the_pipeline_or_to_a_handler(row: Route) -> None:
     if row.operation is not None:
         known = {*OPERATIONS, FORWARD, PASS_THROUGH, RESPONSE_OBJECT}
         assert row.operation in known
-    assert row.access in {"public", "inference", "reach", "local"}
-    assert row.tag in {"openai", "anthropic", "pass-through", "operations"}
+    assert row.access in {"public", "inference", "reach", "local", "owner"}
+    assert row.tag in {"openai", "anthropic", "pass-through", "operations", "admin"}
 
 
 @pytest.mark.parametrize("row", ROUTES, ids=name)
@@ -171,7 +176,7 @@ async def test_the_catalogue_is_served(open_site: OpenSite) -> None:
 def example(row: Route) -> str:
     """A path that only this row matches."""
     values = {
-        "id": "resp_1",
+        "id": "box" if row.access == "owner" else "resp_1",
         "id:*": "tiny",
         "provider": "box",
         "rest:*": "brand-new/x",
@@ -188,4 +193,7 @@ def request_for(row: Route) -> bytes:
         )
     if operation is not None:
         return post(row.path, b'{"model":"tiny"}')
-    return ask("GET" if row.method == ANY else row.method, example(row))
+    if row.path == "/admin/route":
+        target = f"{row.path}?model=tiny"
+        return ask(row.method, target, OWNERS, body=b'{"model":"tiny"}')
+    return ask("GET" if row.method == ANY else row.method, example(row), OWNERS)

@@ -9,7 +9,8 @@ from multidict import CIMultiDict
 
 from proxy.api import info, ops
 from proxy.api.context import Context
-from proxy.config import Config, ModelConfig
+from proxy.config import Config, ModelConfig, Problem
+from proxy.config.reload import Reload
 from proxy.config.schema import MetricsConfig
 from proxy.config.schema_policy import AuthConfig
 from proxy.core.errors import CallerFault
@@ -95,6 +96,7 @@ async def test_ready_when_a_model_can_be_served() -> None:
     assert document == {
         "status": "ready",
         "providers": [{"id": "spark", "status": "online", "latency_ms": 12.3}],
+        "last_reload": None,
     }
 
 
@@ -108,6 +110,46 @@ async def test_not_ready_while_draining() -> None:
     known = context([spark()], draining=lambda: True)
     status, _, document = await get(known, "/readyz")
     assert (status, document["status"]) == (503, "draining")
+
+
+FAILED = Reload(
+    1700000000.5,
+    "SIGHUP",
+    problems=(Problem("config.yaml", 3, "server.port", "is `hunter2`, not a port"),),
+)
+
+
+async def test_readiness_tells_this_machine_why_a_reload_failed() -> None:
+    known = context([spark()], last_reload=lambda: FAILED)
+    status, _, document = await get(known, "/readyz")
+    assert status == 200  # it goes on serving by what it had
+    assert document["last_reload"] == {
+        "status": "failed",
+        "at": "2023-11-14T22:13:20.500+00:00",
+        "trigger": "SIGHUP",
+        "problem_count": 1,
+        "problems": [
+            {
+                "file": "config.yaml",
+                "line": 3,
+                "path": "server.port",
+                "message": "is `hunter2`, not a port",
+            }
+        ],
+        "needs_restart": [],
+        "warnings": [],
+    }
+
+
+async def test_readiness_tells_others_only_that_a_reload_failed() -> None:
+    known = context([spark()], last_reload=lambda: FAILED)
+    _, _, document = await get(known, "/readyz", **{"x-forwarded-for": "203.0.113.9"})
+    assert document["last_reload"] == {
+        "status": "failed",
+        "at": "2023-11-14T22:13:20.500+00:00",
+        "trigger": "SIGHUP",
+        "problem_count": 1,
+    }
 
 
 async def test_metrics_for_this_machine() -> None:

@@ -202,6 +202,9 @@ RAISED_ELSEWHERE = {
     "upstream_timeout": "test_carry",
     "all_providers_unavailable": "test_passage",
     "shutting_down": "here, below",
+    "invalid_config": "api/test_admin",
+    "missing_authorization": "api/test_owner",
+    "invalid_token": "api/test_owner",
     "context_length_exceeded": "test_choose",
 }
 

@@ -21,8 +21,7 @@ def reader() -> HeadReader:
 
 def remembered(site: Site) -> list[HotHead]:
     """The heads that the fast door of this gateway knows."""
-    server: Any = site.runner.server
-    return list(server._make.keywords["door"].reader._known.values())
+    return list(site.front._reader._known.values())
 
 
 # -- its size ----------------------------------------------------------------

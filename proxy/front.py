@@ -1,0 +1,114 @@
+"""The front: both doors and the handlers, wired to the runtime.
+
+What a configuration decides about them is made anew by a reload. Limits of a
+caller's connection are those of its opening: they hold until it closes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from proxy import __version__
+from proxy.api.context import Context
+from proxy.auth.local_token import LocalToken
+from proxy.core.ids import Ids
+from proxy.routes import RESERVED, ROUTES
+from proxy.runtime import Runtime
+from proxy.server.fast import FastDoor, FastHandler
+from proxy.server.handler import Handler
+from proxy.server.head import HeadReader
+from proxy.server.ordinary import PARAMS, Destination, OrdinaryDoor
+from proxy.server.router import Router
+
+_log: Final = logging.getLogger("local_ai")
+_TESTED_AIOHTTP: Final = "3.14."
+
+
+class Front:
+    """Answers requests, and makes what holds each caller's connection.
+
+    `closing`: replies that begin from now on close their connection.
+    """
+
+    def __init__(self, runtime: Runtime, token: LocalToken | None) -> None:
+        """`token` None: nobody is let in to the admin routes."""
+        self.closing = False
+        self._runtime = runtime
+        self._token = token
+        self._router: Router[Destination] = Router(ROUTES, RESERVED)
+        self._reader = HeadReader(route for route in ROUTES if route.hot)
+        self._ids = Ids()
+        self._knows_aiohttp = aiohttp.__version__.startswith(_TESTED_AIOHTTP)
+        if not self._knows_aiohttp:
+            _log.warning("aiohttp %s is not known: no fast path", aiohttp.__version__)
+        self._follow()
+        runtime.on_reload(self._follow)
+
+    def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        door = self._door
+        door.closing = self.closing
+        return door(request)
+
+    def connection(self, manager: web.Server, **options: Any) -> Handler:
+        """Make what holds one caller's connection."""
+        server = self._runtime.config.server
+        options |= {
+            "keepalive_timeout": server.idle_keep_alive_seconds,
+            "head_limit_s": server.head_timeout_seconds,
+            "ids": self._ids,
+        }
+        if server.fast_path and self._knows_aiohttp:
+            return FastHandler(manager, door=self._fast_door, **options)
+        return Handler(manager, **options)
+
+    def _follow(self) -> None:
+        """Do as the configuration in force says."""
+        runtime, server = self._runtime, self._runtime.config.server
+        self._door = OrdinaryDoor(
+            self._router,
+            runtime.access,
+            runtime.run,
+            partial(_answer, self._context()),
+            body_idle_s=server.body_idle_seconds,
+        )
+        self._fast_door = FastDoor(
+            reader=self._reader,
+            run=runtime.run,
+            count=runtime.metrics.fast_path,
+            ids=self._ids,
+            max_body_bytes=server.max_body_bytes,
+            body_idle_s=server.body_idle_seconds,
+            is_closing=lambda: self.closing,
+        )
+
+    def _context(self) -> Context:
+        runtime = self._runtime
+        return Context(
+            loaded=runtime.loaded,
+            access=runtime.access,
+            token=self._token,
+            registry=runtime.registry,
+            catalog=runtime.catalog,
+            metrics=runtime.metrics,
+            version=__version__,
+            active=lambda: runtime.active,
+            draining=lambda: runtime.draining,
+            check=runtime.discovery.check,
+            reload=runtime.reload,
+            last_reload=lambda: runtime.last_reload,
+            started_at=runtime.started_at,
+        )
+
+
+async def _answer(
+    context: Context, handler: Any, request: web.BaseRequest, params: Mapping[str, str]
+) -> web.Response:
+    request[PARAMS] = params
+    response: web.Response = await handler(request, context)
+    return response

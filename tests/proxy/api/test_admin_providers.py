@@ -1,0 +1,100 @@
+"""What the owner sees of providers and does to them, through a whole gateway."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+import uvloop
+
+from providers.base import FoundModel
+from proxy.routing.registry import Finding, Status
+from tests.parts.http_text import post
+from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site, open_site, run_site
+from tests.parts.owner import steer, told
+from tests.parts.scripts import BODY, error_of, then_wait
+
+__all__ = ["open_site"]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with run_site() as opened:
+        yield opened
+
+
+async def test_providers_are_shown_with_all_that_is_known(site: Site) -> None:
+    [box] = site.runtime.registry.providers
+    models = (FoundModel("tiny", warm=True, context_window=4096),)
+    site.runtime.registry.report(
+        box, Finding(Status.ONLINE, models=models, slots=3, latency_s=0.0123)
+    )
+    [shown] = (await told(site, "GET", "/providers"))["providers"]
+    assert (shown["id"], shown["status"], shown["latency_ms"]) == (
+        "box",
+        "online",
+        12.3,
+    )
+    assert shown["slots"] == {"active": 0, "max": 3}
+    assert shown["models"] == [{"id": "tiny", "loaded": True, "context_window": 4096}]
+    assert shown["endpoint"] == site.upstream.url
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"), [("drain", "draining"), ("disable", "disabled")]
+)
+async def test_one_that_is_held_gets_nothing_until_it_is_enabled(
+    site: Site, verb: str, status: str
+) -> None:
+    assert (await told(site, "POST", f"/providers/box/{verb}"))["status"] == status
+    refused = await site.ask(post(CHAT, BODY))
+    assert error_of(refused)["code"] == "all_providers_unavailable"
+    assert site.upstream.requests == []
+    await told(site, "POST", "/providers/box/enable")
+    assert (await site.ask(post(CHAT, BODY))).body == COMPLETION
+
+
+async def test_what_runs_at_a_drained_one_goes_on(open_site: OpenSite) -> None:
+    site = await open_site(then_wait(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{"))
+    caller = await site.caller()
+    caller.send(post(CHAT, BODY))
+    peer = await site.busy_peer()
+    shown = await told(site, "POST", "/providers/box/drain")
+    assert (shown["status"], shown["slots"]["active"]) == ("draining", 1)
+    await peer.send(b"}")
+    assert (await caller.reply()).body == b"{}"
+    [shown] = (await told(site, "GET", "/providers"))["providers"]
+    assert (shown["status"], shown["slots"]["active"]) == ("draining", 0)
+
+
+async def test_a_drain_outlives_a_reload_that_does_not_speak_of_it(site: Site) -> None:
+    await told(site, "POST", "/providers/box/drain")
+    provider = site.content["providers"][0]
+    site.rewrite(site.content | {"providers": [provider | {"priority": 5}]})
+    await told(site, "POST", "/reload")
+    [shown] = (await told(site, "GET", "/providers"))["providers"]
+    assert (shown["priority"], shown["status"]) == (5, "draining")
+    for enabled in (False, True):
+        site.rewrite(site.content | {"providers": [provider | {"enabled": enabled}]})
+        await told(site, "POST", "/reload")
+    [shown] = (await told(site, "GET", "/providers"))["providers"]
+    assert shown["status"] != "draining"
+
+
+async def test_a_probe_tells_what_it_saw(site: Site) -> None:
+    shown = await told(site, "POST", "/providers/box/probe")
+    assert shown["status"] == "online"
+    assert shown["latency_ms"] is not None
+
+
+@pytest.mark.parametrize("verb", ["enable", "disable", "drain", "probe"])
+async def test_one_that_is_not_there_is_said(site: Site, verb: str) -> None:
+    reply = await steer(site, "POST", f"/providers/nobody/{verb}")
+    assert (reply.status, error_of(reply)["code"]) == (404, "provider_not_found")
