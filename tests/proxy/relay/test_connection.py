@@ -281,7 +281,7 @@ async def test_a_head_has_one_limit_however_it_arrives(line: Line, size: int) ->
 async def test_a_sink_that_refuses_the_head_ends_the_connection(line: Line) -> None:
     sink = line.ask()
     sink.refusal = BrokenReply("unwanted", Phase.FIRST_BYTE)
-    line.transport.feed(SHORT)
+    line.transport.feed(CHUNKED)
     assert sink.told == ["head", "failed"]
     assert line.transport.aborted
 
@@ -289,7 +289,7 @@ async def test_a_sink_that_refuses_the_head_ends_the_connection(line: Line) -> N
 async def test_a_sink_that_lets_go_at_the_head_hears_nothing_more(line: Line) -> None:
     sink = line.ask()
     sink.drops = line.connection
-    line.transport.feed(SHORT)
+    line.transport.feed(CHUNKED)
     await settle()
     assert sink.told == ["head"]
     assert line.lost == 1
