@@ -151,6 +151,11 @@ class Breaker:
         if track is not None:
             track.probing_since = None
 
+    def close(self, where: Where) -> None:
+        """Forget what was held against it: it has been seen to be well."""
+        if self._tracks.pop(where, None) is not None:
+            self._cooldowns.end(where)
+
     def is_ailing(self, where: Where) -> bool:
         """Tell whether it has failed lately: idle it may be, but not a good choice."""
         track = self._tracks.get(where)

@@ -20,7 +20,7 @@ from proxy.core import clock
 from proxy.core.call import Fetch, Fetched, FetchFailed
 from proxy.core.tasks import Tasks
 from proxy.routing.registry import Finding, Provider, Registry
-from proxy.routing.status import Sign, Status, after, failure
+from proxy.routing.status import WELL, Sign, Status, after, failure
 
 CLOUD_PAUSE_S: Final = 60.0
 LOCAL_PAUSE_S: Final = 5.0
@@ -65,6 +65,7 @@ class Health:
         self._flights: dict[str, tuple[ProviderConfig, asyncio.Task[None]]] = {}
         self._asked_at: dict[str, float] = {}
         self._due_at: dict[str, float] = {}
+        self._on_recovery: list[Callable[[Provider], None]] = []
 
     def tick(self, now: float) -> None:
         """Start a look at every provider whose time has come."""
@@ -90,6 +91,10 @@ class Health:
     def check_again(self) -> list[asyncio.Task[None]]:
         """Look at all providers but those that were asked a moment ago."""
         return [self.check(p) for p in self._registry.providers if self._is_stale(p)]
+
+    def on_recovery(self, callback: Callable[[Provider], None]) -> None:
+        """Call `callback` with a provider that was offline and has answered a look."""
+        self._on_recovery.append(callback)
 
     def failed(self, provider: Provider, sign: Sign, error: str) -> None:
         """Note that a request failed in a way that tells of the provider; look soon.
@@ -150,8 +155,13 @@ class Health:
                 self._postpone(provider, answer)
             finding = await _read(provider, asker, answer)
         # After a reload it may be another server: this says nothing of that one.
-        if provider.config is config:
-            self._registry.report(provider, finding)
+        if provider.config is not config:
+            return
+        was_offline = provider.health is Status.OFFLINE
+        self._registry.report(provider, finding)
+        if was_offline and finding.health in WELL:
+            for callback in self._on_recovery:
+                callback(provider)
 
     def _postpone(self, provider: Provider, answer: Fetched) -> None:
         asked_for = answer.headers.get("retry-after") or ""
