@@ -31,6 +31,12 @@ from providers.wire.translate.messages import request_reader as messages_reader
 from providers.wire.translate.messages import request_writer as messages_writer
 from providers.wire.translate.messages import stream_reader as messages_stream
 from providers.wire.translate.messages.stream_writer import MessagesStreamWriter
+from providers.wire.translate.ollama import mapping as ollama_mapping
+from providers.wire.translate.ollama import reply_writer as ollama_reply
+from providers.wire.translate.ollama import request_reader as ollama_reader
+from providers.wire.translate.ollama import request_writer as ollama_writer
+from providers.wire.translate.ollama import stream_reader as ollama_stream
+from providers.wire.translate.ollama.stream_writer import OllamaStreamWriter
 from providers.wire.translate.reply import Reply
 from providers.wire.translate.request import Request, Target, Written
 from providers.wire.translate.streams import Context, StreamReader, StreamWriter
@@ -96,5 +102,15 @@ CODECS: Final[Mapping[Dialect, Codec]] = MappingProxyType({
         gemini_stream.GeminiStreamReader,
         GeminiStreamWriter,
         gemini_errors.read_error,
+    ),
+    Dialect.OLLAMA: Codec(
+        ollama_mapping.RULES,
+        ollama_reader.read_request,
+        ollama_writer.write_request,
+        ollama_stream.read_reply,
+        ollama_reply.write_reply,
+        ollama_stream.OllamaStreamReader,
+        OllamaStreamWriter,
+        chat_errors.read_error,
     ),
 })  # fmt: skip

@@ -31,6 +31,10 @@ def messages(**more: Any) -> dict[str, Any]:
     return {"max_tokens": 100, **chat(), **more}
 
 
+def ollama(**more: Any) -> dict[str, Any]:
+    return {**chat(), "stream": False, **more}
+
+
 def gemini(**more: Any) -> dict[str, Any]:
     return {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], **more}
 
@@ -128,6 +132,19 @@ GEMINI_TURNS = [
             }
         ],
     },
+]
+OLLAMA_TURNS = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Weather in Köln?"},
+    {
+        "role": "assistant",
+        "content": "",
+        "thinking": "One city.",
+        "tool_calls": [
+            {"function": {"name": "get_weather", "arguments": {"city": "Köln"}}}
+        ],
+    },
+    {"role": "tool", "tool_name": "get_weather", "content": "rain"},
 ]
 
 REQUESTS: dict[Dialect, dict[str, dict[str, Any]]] = {
@@ -238,6 +255,18 @@ REQUESTS: dict[Dialect, dict[str, dict[str, Any]]] = {
                 "thinkingConfig": {"thinkingBudget": 2048, "includeThoughts": True}
             }
         ),
+    },
+    Dialect.OLLAMA: {
+        "plain": ollama(),
+        "turns": ollama(messages=OLLAMA_TURNS, tools=[CHAT_TOOL]),
+        "limits": ollama(
+            options={"num_predict": 50, "stop": ["X"], "top_k": 3, "min_p": 0.1}
+        ),
+        "image": ollama(
+            messages=[{"role": "user", "content": "What?", "images": [PNG]}]
+        ),
+        "schema": ollama(format=SCHEMA),
+        "json": ollama(format="json", think="low", stream=True),
     },
 }
 

@@ -24,6 +24,7 @@ ASKED = [
     for dialect in DIALECTS
     for name in REQUESTS[dialect]
 ]
+TARGET = Target(model="m")  # Gemini's bodies have none
 CONTEXT = Context("made", 1_741_570_000, "model-1")
 
 
@@ -55,7 +56,7 @@ def test_every_request_can_be_written_in_every_dialect(
     asked: Dialect, name: str, told: Dialect
 ) -> None:
     request = CODECS[asked].read_request(REQUESTS[asked][name])
-    written = CODECS[told].write_request(request, ANY_MODEL)
+    written = CODECS[told].write_request(request, TARGET)
     assert list(nulls(written.body)) == []
     assert orjson.loads(orjson.dumps(written.body)) == written.body
     again = CODECS[told].read_request(written.body)
@@ -72,13 +73,9 @@ def test_a_translated_request_is_stable(
 ) -> None:
     codec = CODECS[told]
     request = CODECS[asked].read_request(REQUESTS[asked][name])
-    once = codec.write_request(request, ANY_MODEL)
-    twice = codec.write_request(codec.read_request(once.body), ANY_MODEL)
-    # What an address holds is in no body.
-    ignored = {"model", "stream"}
-    assert {n: v for n, v in twice.body.items() if n not in ignored} == {
-        n: v for n, v in once.body.items() if n not in ignored
-    }
+    once = codec.write_request(request, TARGET)
+    again = codec.read_request(once.body)
+    assert codec.write_request(again, TARGET).body == once.body
 
 
 @pytest.mark.parametrize("told", DIALECTS)

@@ -40,6 +40,8 @@ RECORDED = {
     "anthropic_messages.sse": Dialect.MESSAGES,
     "anthropic_messages_error.sse": Dialect.MESSAGES,
     "llamacpp_messages.sse": Dialect.MESSAGES,
+    "ollama_chat.ndjson": Dialect.OLLAMA,
+    "ollama_chat_error.ndjson": Dialect.OLLAMA,
 }
 CONTEXT = Context("made", 1_741_570_000, "m")
 

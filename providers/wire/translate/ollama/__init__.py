@@ -1,0 +1,1 @@
+"""Ollama's own dialect: /api/chat, and /api/generate for one prompt."""
