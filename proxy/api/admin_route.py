@@ -17,7 +17,9 @@ from proxy.api.context import Context
 from proxy.api.reply import json_reply
 from proxy.core.errors import CallerFault, GatewayError
 from proxy.routing import select
-from proxy.routing.catalog import Candidate, Catalog, Resolution
+from proxy.routing.catalog import Catalog, Resolution
+from proxy.routing.choose import Reason, Verdict
+from proxy.routing.model import Candidate
 
 _CHAT: Final = "chat"
 
@@ -45,42 +47,43 @@ def _explained(catalog: Catalog, name: object, operation: Operation) -> dict[str
         message = "Name the model to be explained: set `model`."
         raise CallerFault("missing_field", message, param="model")
     resolution = catalog.resolve(name, operation)
+    verdicts = list(_verdicts(resolution))
     return {
         "model": name,
         "operation": operation.name,
-        "candidates": list(_candidates(catalog, resolution)),
+        "candidates": [_row(order, one) for order, one in enumerate(verdicts, 1)],
         "error": _error(resolution),
     }
 
 
-def _candidates(catalog: Catalog, resolution: Resolution) -> Iterator[dict[str, Any]]:
+def _verdicts(resolution: Resolution) -> Iterator[Verdict]:
     """Those who would be asked, in order, then those who would not."""
-    kept = resolution.candidates
-    for order, candidate in enumerate(kept, 1):
-        why = "asked first" if order == 1 else "asked if those before it fail"
-        yield _row(candidate, order, why)
-    model = catalog.find(resolution.name)
-    for candidate in model.candidates if model is not None else ():
-        if candidate not in kept:
-            yield _row(candidate, None, _why_not(candidate, resolution))
+    for candidate in resolution.candidates:
+        yield Verdict(candidate, Reason.KEPT)
+    for candidate in resolution.everyone:
+        if candidate not in resolution.candidates:
+            yield _dropped(candidate, resolution.operation)
 
 
-def _why_not(candidate: Candidate, resolution: Resolution) -> str:
+def _dropped(candidate: Candidate, operation: str) -> Verdict:
     provider = candidate.provider
-    if resolution.operation not in provider.adapter.capabilities.operations:
-        return f"cannot do {resolution.operation}"
-    error = f": {provider.last_error}" if provider.last_error else ""
-    return f"is {provider.status}{error}"
+    if operation not in provider.adapter.capabilities.operations:
+        detail = f"{provider.kind} cannot do {operation}"
+        return Verdict(candidate, Reason.UNABLE, detail)
+    why = f": {provider.last_error}" if provider.last_error else ""
+    return Verdict(candidate, Reason.OUT_OF_USE, f"{provider.status}{why}")
 
 
-def _row(candidate: Candidate, order: int | None, why: str) -> dict[str, Any]:
+def _row(order: int, verdict: Verdict) -> dict[str, Any]:
+    provider = verdict.candidate.provider
     return {
-        "order": order,
-        "kept": order is not None,
-        "provider": candidate.provider.id,
-        "upstream_model": candidate.upstream_model,
-        "status": candidate.provider.status,
-        "why": why,
+        "order": order if verdict.kept else None,
+        "kept": verdict.kept,
+        "reason": verdict.reason,
+        "detail": verdict.detail,
+        "provider": provider.id,
+        "upstream_model": verdict.candidate.upstream_model,
+        "status": provider.status,
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 from providers.base import FoundModel
 from proxy.config import Config
 from proxy.config.schema import ServerConfig, ServerTls
+from proxy.core.errors import GatewayFault
 from proxy.routing.registry import Finding, Status
 from proxy.runtime import Origins, Runtime, describe, origin_of
 from tests.fakes.kinds import provider
@@ -25,6 +26,7 @@ from tests.parts.inside import (
     settings,
 )
 from tests.parts.scripts import BODY, answers, ask, then_wait
+from tests.parts.until import until
 
 __all__ = ["open_site"]
 
@@ -111,6 +113,155 @@ async def test_no_two_gateways_have_the_same_name(upstream: Faulty) -> None:
     loaded = read_settings(settings(upstream.url))
     async with Runtime(loaded) as one, Runtime(loaded) as other:
         assert one.pipeline._via != other.pipeline._via
+
+
+# -- reload -----------------------------------------------------------------------
+
+
+async def test_what_lives_outlives_a_reload(open_site: OpenSite) -> None:
+    site = await open_site()
+    runtime = site.runtime
+    await site.ask(post(CHAT, BODY))
+    [box] = runtime.registry.providers
+    runtime.registry.hold(box, Status.DRAINING)
+    parts = (runtime.client, runtime.metrics, runtime.owners, runtime.access)
+    connections = len(site.upstream.peers)
+    site.rewrite(site.content | {"stream": {"keepAliveSeconds": 3}})
+    assert (await runtime.reload("a test")).ok
+    assert runtime.config.stream.keep_alive_seconds == 3
+    assert runtime.registry.providers == (box,)
+    assert box.held is Status.DRAINING
+    assert (runtime.client, runtime.metrics, runtime.owners, runtime.access) == parts
+    runtime.registry.hold(box, None)
+    await site.ask(post(CHAT, BODY))
+    assert len(site.upstream.peers) == connections
+    assert len(site.records) == 2
+
+
+async def test_a_call_ends_on_the_configuration_it_began_with(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(then_wait(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{"))
+    runtime, former = site.runtime, site.runtime.pipeline
+    caller = await site.caller()
+    caller.send(post(CHAT, BODY))
+    peer = await site.busy_peer()
+    site.rewrite(site.content | {"providers": [], "models": []})
+    for _ in range(3):
+        assert (await runtime.reload("a test")).ok
+    assert runtime.pipeline is not former
+    assert (runtime.pipeline.active, runtime.active) == (0, 1)
+    assert not await runtime.idle_within(0)
+    await peer.send(b"}")
+    assert (await caller.reply()).body == b"{}"
+    assert await runtime.idle_within(5)
+    assert (await site.ask(post(CHAT, BODY))).status == 404
+
+
+async def test_calls_of_every_generation_are_interrupted(open_site: OpenSite) -> None:
+    site = await open_site(then_wait(b""))
+    callers = [await site.caller() for _ in range(2)]
+    for number, caller in enumerate(callers):
+        caller.send(post(CHAT, BODY))
+        await until(lambda: len(site.upstream.busy_peers) > number, "it")  # noqa: B023
+        assert (await site.runtime.reload("a test")).ok
+    fault = GatewayFault("shutting_down", "Stopping.")
+    site.runtime.interrupt_all(fault)
+    for caller in callers:
+        assert (await caller.reply()).status == 503
+    assert site.runtime.active == 0
+
+
+async def test_former_generations_are_let_go(open_site: OpenSite) -> None:
+    site = await open_site()
+    for _ in range(5):
+        await site.runtime.reload("a test")
+    assert len(site.runtime._former) == 1
+
+
+async def test_who_drains_takes_no_calls_after_a_reload_either(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site()
+    site.runtime.stop_accepting()
+    assert (await site.runtime.reload("a test")).ok
+    assert site.runtime.draining
+    assert (await site.ask(post(CHAT, BODY))).status == 503
+
+
+async def test_a_provider_that_has_moved_is_looked_at_at_once(
+    open_site: OpenSite, upstream: Faulty
+) -> None:
+    site = await open_site()
+    [box] = site.runtime.registry.providers
+    site.runtime.registry.report(box, Finding(Status.OFFLINE, "gone"))
+    moved = site.content["providers"][0] | {"endpoint": upstream.url}
+    site.rewrite(site.content | {"providers": [moved]})
+    assert (await site.runtime.reload("a test")).ok
+    await until(lambda: box.status is Status.ONLINE, "a look at the new address")
+    assert (await site.ask(post(CHAT, BODY))).body == COMPLETION
+    assert [sent.target for sent in upstream.requests][-1] == CHAT
+
+
+@pytest.mark.parametrize("text", ["{", "server: {prot: 1}", None])
+async def test_what_cannot_be_used_changes_nothing(
+    open_site: OpenSite, caplog: pytest.LogCaptureFixture, text: str | None
+) -> None:
+    site = await open_site()
+    runtime = site.runtime
+    before = (runtime.loaded, runtime.pipeline, runtime.catalog())
+    if text is not None:
+        site.rewrite(text)
+    elif runtime.loaded.file is not None:
+        runtime.loaded.file.unlink()
+    outcome = await runtime.reload("a test")
+    assert not outcome.ok
+    assert runtime.last_reload is outcome
+    assert (runtime.loaded, runtime.pipeline, runtime.catalog()) == before
+    assert "nothing has changed" in caplog.text
+    assert all(str(problem) in caplog.text for problem in outcome.problems)
+
+
+async def test_what_fails_while_it_is_built_changes_nothing(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await open_site()
+    runtime = site.runtime
+    before = (runtime.loaded, runtime.pipeline, runtime.registry.providers[0].config)
+
+    def fails(_: object) -> None:
+        raise ValueError("no such address")
+
+    monkeypatch.setattr("proxy.runtime.origin_of", fails)
+    site.rewrite(site.content | {"stream": {"keepAliveSeconds": 3}})
+    [problem] = (await runtime.reload("a test")).problems
+    assert "no such address" in problem.message
+    now = (runtime.loaded, runtime.pipeline, runtime.registry.providers[0].config)
+    assert now == before
+
+
+async def test_only_new_warnings_are_told_again(open_site: OpenSite) -> None:
+    first = {"server": {"maxBodyBytes": 1}}
+    site = await open_site(**first)
+    assert site.runtime.loaded.warnings
+    assert (await site.runtime.reload("a test")).warnings == ()
+    site.rewrite(site.content | {"priorities": {"x": 900}})
+    assert (await site.runtime.reload("a test")).warnings != ()
+
+
+async def test_reloads_come_one_after_the_other(open_site: OpenSite) -> None:
+    site = await open_site()
+    outcomes = await asyncio.gather(*(site.runtime.reload(str(n)) for n in range(5)))
+    assert [outcome.trigger for outcome in outcomes] == ["0", "1", "2", "3", "4"]
+    assert site.runtime.last_reload is outcomes[-1]
+
+
+async def test_a_changed_form_of_the_log_is_heeded(open_site: OpenSite) -> None:
+    site = await open_site()
+    before = site.runtime._now.log
+    site.rewrite(site.content | {"logging": {"format": "json"}})
+    assert (await site.runtime.reload("a test")).ok
+    assert site.runtime._now.log is not before
 
 
 def test_origins_are_remembered_until_the_provider_changes() -> None:

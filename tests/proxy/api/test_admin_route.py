@@ -44,15 +44,15 @@ async def test_a_decision_is_explained_and_nothing_is_sent(open_site: OpenSite) 
     kept, dropped = found["candidates"]
     assert (kept["provider"], kept["order"], kept["kept"]) == ("box", 1, True)
     assert (dropped["provider"], dropped["kept"]) == ("spare", False)
-    assert "offline" in dropped["why"]
-    assert "connection refused" in dropped["why"]
+    assert (dropped["reason"], dropped["order"]) == ("out_of_use", None)
+    assert dropped["detail"] == "offline: connection refused"
     assert await told(site, "POST", "/route", b'{"model":"tiny"}') == found
     assert site.upstream.requests == []
 
 
 async def test_who_cannot_do_it_is_said(site: Site) -> None:
     found = await told(site, "GET", "/route?model=tiny&operation=speech")
-    assert [row["why"] for row in found["candidates"]] == ["cannot do speech"]
+    assert [row["detail"] for row in found["candidates"]] == ["vllm cannot do speech"]
     assert found["error"]["code"] == "unsupported_operation"
 
 
