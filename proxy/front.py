@@ -80,6 +80,7 @@ class Front:
         self._fast_door = FastDoor(
             reader=self._reader,
             run=runtime.run,
+            taken=runtime.metrics.fast_path(taken=True, reason="hot"),
             count=runtime.metrics.fast_path,
             ids=self._ids,
             max_body_bytes=server.max_body_bytes,

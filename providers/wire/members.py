@@ -68,8 +68,8 @@ class Members:
 
     def signature(self, deciding: Collection[str]) -> tuple[bytes | str | None, ...]:
         """The text of some members and the names of all: a key to remember by."""
-        raws = self._raws
-        return (*[bytes(raws[n]) if n in raws else None for n in deciding], *raws)
+        get = self._raws.get
+        return (*[(raw := get(n)) and bytes(raw) for n in deciding], *self._raws)
 
     def signature_size(self, deciding: Collection[str]) -> int:
         """How many bytes a signature would keep."""
@@ -140,7 +140,8 @@ def read_members(body: bytes) -> Members:
     order mark, NaN and Infinity, a top-level key twice (also when escaped), more
     than 1000 of them, and nesting deeper than the interpreter's stack.
     """
-    _check_encoding(body)
+    if not body.isascii() or body.startswith(_BOM):
+        _check_encoding(body)
     try:
         source, raws = _decode(body)
     except msgspec.ValidationError as error:
@@ -149,7 +150,12 @@ def read_members(body: bytes) -> Members:
         raise MalformedJSON(str(error)) from error
     except RecursionError as error:
         raise MalformedJSON("the JSON is nested too deeply") from error
-    if source is body and _is_dense(body, raws):
+    # Without white space the members are all there is, and no key came twice: a
+    # second one, or an escape in a key, would make the body longer than their sum.
+    size = 1 + 4 * len(raws) if raws else 2
+    for name, raw in raws.items():
+        size += len(name) + len(memoryview(raw))
+    if size == len(body) and source is body:
         return Members(body, raws, None)
     spans = _walk(source, raws)
     if source is not body:
@@ -180,20 +186,16 @@ def _decode(body: bytes) -> tuple[bytes, peek.Object]:
 
 
 def _bounded(body: bytes) -> peek.Object:
-    too_many = MalformedJSON(f"the body has more than {_MOST} members")
-    if len(body) > _LARGE and peek.has_more_members(body, _MOST):
-        raise too_many
-    raws = peek.decode(body)
-    if len(raws) > _MOST:
-        raise too_many
-    return raws
+    if len(body) <= _LARGE or not peek.has_more_members(body, _MOST):
+        raws = peek.decode(body)
+        if len(raws) <= _MOST:
+            return raws
+    raise MalformedJSON(f"the body has more than {_MOST} members")
 
 
 def _check_encoding(body: bytes) -> None:
     if body.startswith(_BOM):
         raise MalformedJSON("the body begins with a byte order mark")
-    if body.isascii():
-        return
     # In steps: a body of many megabytes is not to be copied as text.
     decoder = codecs.getincrementaldecoder("utf-8")()
     view = memoryview(body)
@@ -207,17 +209,6 @@ def _check_encoding(body: bytes) -> None:
 
 def _is_same(raw: msgspec.Raw, text: bytes) -> bool:
     return len(memoryview(raw)) == len(text) and bytes(raw) == text
-
-
-def _is_dense(body: bytes, raws: dict[str, msgspec.Raw]) -> bool:
-    """Tell whether the body holds these members and not one byte more.
-
-    Then no key came twice: a second one, or white space, or an escape in a key
-    would make the body longer than the sum of what was read.
-    """
-    size = 1 + 4 * len(raws) if raws else 2
-    size += sum(map(len, raws)) + sum([len(memoryview(raw)) for raw in raws.values()])
-    return size == len(body)
 
 
 def _dense_spans(raws: dict[str, msgspec.Raw]) -> dict[str, Span]:

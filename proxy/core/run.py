@@ -19,16 +19,17 @@ from proxy.core.tasks import create
 class Signal:
     """Something that happens once, awaited by one. Either runner may await it.
 
-    A task takes it for a future (asyncio knows those by the attribute below).
+    `then` is called in the moment it happens. A task takes it for a future (asyncio
+    knows those by the attribute below).
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_error", "_happened", "_then")
+    __slots__ = ("_asyncio_future_blocking", "_error", "_happened", "then")
 
     def __init__(self) -> None:
         self._asyncio_future_blocking = False
         self._happened = False
         self._error: BaseException | None = None
-        self._then: Callable[[], object] | None = None
+        self.then: Callable[[], object] | None = None
 
     def done(self) -> bool:
         return self._happened
@@ -39,8 +40,9 @@ class Signal:
             return
         self._happened = True
         self._error = error
-        then, self._then = self._then, None
+        then = self.then
         if then is not None:
+            self.then = None
             then()
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -50,10 +52,6 @@ class Signal:
         if self._error is not None:
             raise self._error
 
-    def then(self, callback: Callable[[], object] | None) -> None:
-        """Name who is called in the moment it happens; it has not happened yet."""
-        self._then = callback
-
     # -- what a task asks of a future -----------------------------------------------
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -61,10 +59,10 @@ class Signal:
 
     def add_done_callback(self, callback: Callable[..., Any], *, context: Any) -> None:
         loop = asyncio.get_running_loop()
-        self._then = lambda: loop.call_soon(callback, self, context=context)
+        self.then = lambda: loop.call_soon(callback, self, context=context)
 
     def remove_done_callback(self, callback: Callable[..., Any]) -> int:
-        self._then = None
+        self.then = None
         return 1
 
     def cancel(self, msg: object = None) -> bool:
@@ -111,7 +109,7 @@ class Run:
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run until the first wait. `done` may be called before this returns."""
         self._work = work
-        self._advance(None)
+        self._advance()
 
     def cancel(self) -> None:
         """Raise CancelledError where it waits, in the next turn of the loop."""
@@ -122,12 +120,12 @@ class Run:
 
     def _cancel_wait(self, signal: Signal) -> None:
         if self._signal is signal:
-            signal.then(None)
+            signal.then = None
             self._advance(asyncio.CancelledError())
         elif self._work is not None:  # it went on meanwhile
             self.cancel()
 
-    def _advance(self, error: BaseException | None) -> None:
+    def _advance(self, error: BaseException | None = None) -> None:
         work, self._signal = self._work, None
         assert work is not None
         try:
@@ -139,14 +137,11 @@ class Run:
             return
         if type(waits_for) is Signal:
             self._signal = waits_for
-            waits_for.then(self._go_on)
+            waits_for.then = self._advance
             return
         first = None if waits_for is _TASK_WANTED else waits_for
         self._task = create(_carry_on(work, first))
         self._task.add_done_callback(self._task_ended)
-
-    def _go_on(self) -> None:
-        self._advance(None)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._end(asyncio.CancelledError() if task.cancelled() else task.exception())

@@ -19,7 +19,7 @@ from proxy.accounting.prices import cost_usd
 from proxy.config import Config, ProviderConfig
 from proxy.core import clock
 from proxy.core.errors import ProviderFault
-from proxy.core.types import Attempt, Pair, Record
+from proxy.core.types import Attempt, Pair
 from proxy.pipeline import failures, heads
 from proxy.pipeline.order import Course, Order, Treatment
 from proxy.relay.client import Client, Outgoing
@@ -225,30 +225,29 @@ class _Ride(Transfer):
         )
 
     def _block(self, head: ReplyHead, *, events: bool = False) -> bytes:
-        order = self._order
+        """The reply's fields, encoded: the provider's, and our own."""
+        order, course = self._order, self._course
         if order.prefix is not None and head.get("location") is not None:
             head = _relocated(head, order.provider.config.base_url, order.prefix)
-        as_is = order.treatment is not Treatment.MODEL
-        theirs = block_for_caller(head, as_is=as_is, events=events)
-        return theirs + heads.block_of_order(self._course, order, self._overhead_s())
-
-    def _overhead_s(self) -> float:
-        """Time spent here so far: all since the door, less waiting for the upstream."""
-        sent, head = self.sent_at, self.head_at
-        spent = clock.monotonic() - self._course.record.started_at
-        if sent is None or head is None:
-            return spent
-        return max(0.0, spent - (head - sent))
+        theirs = block_for_caller(head, order.treatment is not Treatment.MODEL, events)
+        # Time spent here so far: all since the door, less waiting for the upstream.
+        spent = clock.monotonic() - course.record.started_at
+        if self.sent_at is not None and self.head_at is not None:
+            spent = max(0.0, spent - (self.head_at - self.sent_at))
+        return theirs + heads.block_of_order(course, order, spent)
 
     # -- when a whole body is there -----------------------------------------------
 
     def _answer(self, body: bytes) -> None:
         order, head = self._order, self.head
         assert head is not None
-        good = 200 <= head.status < 300
-        wrong = good and _kind(head).is_json and read_error(body) is not None
-        if order.treatment is not Treatment.MODEL or (good and not wrong):
-            self._give(head, body, self.trailers)
+        if order.treatment is not Treatment.MODEL:
+            self._give(head, body)
+            return
+        if 200 <= head.status < 300 and (
+            not _kind(head).is_json or read_error(body) is None
+        ):
+            self._give(head, body)
             return
         fault = order.provider.adapter.interpret(head.status, head.pairs, body)
         error = failures.from_fault(fault, order.provider)
@@ -257,38 +256,35 @@ class _Ride(Transfer):
         if own_words and self._speaks_dialect(head, body):
             self._course.record.code = error.code
             # Some answer 200 with an error in it: the caller gets the real status.
-            self._give(head, body, (), fault.status)
+            self.trailers = ()
+            self._give(head, body, fault.status)
             return
         raise error
 
-    def _give(
-        self,
-        head: ReplyHead,
-        body: bytes,
-        trailers: tuple[Pair, ...],
-        status: int | None = None,
-    ) -> None:
+    def _give(self, head: ReplyHead, body: bytes, status: int | None = None) -> None:
         """Pass a whole reply on; one that came too late for its head goes in-band."""
-        if self._reply.started:
+        reply, order, course = self._reply, self._order, self._course
+        if reply.started:
             raise ProviderFault(
                 "upstream_error",
-                f"Provider {self._order.provider.id} answered no stream to a stream.",
+                f"Provider {order.provider.id} answered no stream to a stream.",
             )
         block = self._block(head)
         if 200 <= head.status < 300 and _kind(head).is_json:
-            self._take_usage(read_usage(self._order.dialect, body))
-            if (cost := self._course.record.cost_usd) is not None:
-                block += b"x-proxy-cost-usd: %.6f\r\n" % cost
-            if self._order.dialect is Dialect.RESPONSES:
-                self._carrier.own(self._course, read_response_id(body))
-        status = status or head.status
-        if not trailers and self._course.call.method != "HEAD":
-            self._reply.whole(status, (), body, block)
+            usage = read_usage(order.dialect, body)
+            if usage is not None:
+                self._take_usage(usage)
+                if (cost := course.record.cost_usd) is not None:
+                    block += b"x-proxy-cost-usd: %.6f\r\n" % cost
+            if order.dialect is Dialect.RESPONSES:
+                self._carrier.own(course, read_response_id(body))
+        status, trailers = status or head.status, self.trailers
+        if not trailers and course.call.method != "HEAD":
+            reply.whole(status, (), body, block)
             return
-        length = None if trailers else _length(head, self._course)
-        self._reply.start(status, (), length, block)
-        self._reply.write(body)
-        self._reply.end(trailers)
+        reply.start(status, (), None if trailers else _length(head, course), block)
+        reply.write(body)
+        reply.end(trailers)
 
     def _speaks_dialect(self, head: ReplyHead, body: bytes) -> bool:
         """Tell whether a refusal already has the shape the caller's SDK reads."""
@@ -313,13 +309,14 @@ class _Ride(Transfer):
     def _take_usage(self, usage: Usage | None) -> None:
         if usage is None:
             return
-        record: Record = self._course.record
+        record, order = self._course.record, self._order
         record.prompt_tokens = usage.prompt
         record.completion_tokens = usage.completion
-        record.cached_tokens = usage.cached
-        record.reasoning_tokens = usage.reasoning
+        if usage.cached is not None:
+            record.cached_tokens = usage.cached
+        if usage.reasoning is not None:
+            record.reasoning_tokens = usage.reasoning
         record.usage_source = "upstream"
-        order = self._order
         record.cost_usd = cost_usd(order.provider.config, order.model, usage)
 
 

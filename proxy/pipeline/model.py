@@ -65,8 +65,11 @@ def read_json(
     call: Call, operation: Operation, body: bytes, limit_bytes: int
 ) -> JsonRequest:
     """As `read`, of a body that is here."""
-    _check_media_type(call)
-    coding = call.headers.get("content-encoding")
+    headers = call.headers
+    if "json" not in headers.memo:
+        _check_media_type(call)
+        headers.memo["json"] = True
+    coding = headers.get("content-encoding")
     if coding is not None:
         body = inflate(body, coding, limit_bytes)
     try:

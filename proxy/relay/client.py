@@ -79,7 +79,8 @@ class Client:
 
     def take(self, origin: Origin) -> Connection | None:
         """Answer a kept connection that is ready for a request, if there is one."""
-        return self.pool(origin).take()
+        pool = self._pools.get(origin)
+        return None if pool is None else pool.take()
 
     async def connect(self, origin: Origin, timeout_s: float) -> Connection:
         """Answer a fresh connection. Raises ConnectFailed, TimedOut."""
@@ -98,13 +99,23 @@ class Client:
 
         Raises ValueError, and closes, when a field cannot be written.
         """
-        try:
-            head = _lines(origin, out)
-        except ValueError:
-            connection.abort()
-            raise
-        if isinstance(out.body, bytes):
-            _send_whole(connection, out.method, head, out.body, sink)
+        memo, body = out.memo, out.body
+        head = None if memo is None else memo.get(origin)
+        if head is None:
+            try:
+                head = _lines(origin, out)
+            except ValueError:
+                connection.abort()
+                raise
+        if isinstance(body, bytes):
+            size = len(body)
+            if size or out.method in _WITH_LENGTH:
+                head = b"%bcontent-length: %d\r\n" % (head, size)
+            if size < _JOIN_BELOW:
+                connection.send(out.method, b"%b\r\n%b" % (head, body), sink)
+            else:
+                connection.send(out.method, head + b"\r\n", sink)
+                connection.write(body)
             return False
         framing = (
             b"transfer-encoding: chunked\r\n\r\n"
@@ -133,28 +144,12 @@ async def pump(connection: Connection, out: Outgoing) -> None:
     connection.sent()
 
 
-def _send_whole(
-    connection: Connection, method: str, head: bytes, body: bytes, sink: Sink
-) -> None:
-    if body or method in _WITH_LENGTH:
-        head += b"content-length: %d\r\n\r\n" % len(body)
-    else:
-        head += b"\r\n"
-    if len(body) < _JOIN_BELOW:
-        connection.send(method, head + body, sink)
-    else:
-        connection.send(method, head, sink)
-        connection.write(body)
-
-
 def _lines(origin: Origin, out: Outgoing) -> bytes:
-    """The head but for the body's framing."""
-    lines = None if out.memo is None else out.memo.get(origin)
-    if lines is None:
-        pairs = [("host", origin.authority), *origin.fields, *out.headers]
-        lines = write_request(out.method, origin.target(out.url_path), pairs)
-        if out.memo is not None:
-            out.memo[origin] = lines
+    """Encode the head but for the body's framing, and remember it."""
+    pairs = [("host", origin.authority), *origin.fields, *out.headers]
+    lines = write_request(out.method, origin.target(out.url_path), pairs)
+    if out.memo is not None:
+        out.memo[origin] = lines
     return lines
 
 

@@ -245,9 +245,14 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> None:
         self.used = False  # it answers: lost from here on, it was not stale
+        at = 0
         if self._held:
             data = self._held + data
-        at = 0
+        elif 0 < (end := data.find(b"\r\n\r\n") + 4) <= HEAD_LIMIT and end > 4:
+            head = self._heads.read(data[:end], self._method)
+            if head.status >= 200:  # the most usual: a head in one read
+                self._begin(head, data[end:])
+                return
         while True:
             end = data.find(b"\r\n\r\n", at, at + HEAD_LIMIT)
             if end < 0:

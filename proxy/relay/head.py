@@ -90,9 +90,8 @@ class HeadReader:
         found = _ONE_LENGTH.search(raw)
         if found is None or method == "HEAD":
             return read_reply(raw, method)
-        start, end = found.span(1)
         # NUL: no head without the number may be taken for one that had it.
-        key = raw[:start] + b"\0" + raw[end:]
+        key = b"%b\0%b" % (raw[: found.start(1)], raw[found.end(1) :])
         head = self._known.get(key)
         if head is None:
             head = self._remember(key, read_reply(raw, method))

@@ -42,13 +42,13 @@ _NO_TRAILER: Final = frozenset({
 
 
 def block_for_caller(
-    head: ReplyHead, *, as_is: bool = False, events: bool = False
+    head: ReplyHead, as_is: bool = False, events: bool = False
 ) -> bytes:
     """Encode what `for_caller` answers; of `events`, with a stream's own fields.
 
     Remembered with the head: servers send the same one again and again.
     """
-    key = ("block", as_is, events)
+    key = (as_is, events)
     block: bytes | None = head.memo.get(key)
     if block is None:
         pairs = for_caller(head.pairs, as_is=as_is)

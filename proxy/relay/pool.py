@@ -39,11 +39,12 @@ class Pool:
 
     def take(self) -> Connection | None:
         """Answer an idle connection that is still fresh."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             transport = connection.transport
-            fresh = self._now() - connection.idle_since < IDLE_S
-            if fresh and transport is not None and not transport.is_closing():
+            is_open = transport is not None and not transport.is_closing()
+            if is_open and self._now() - connection.idle_since < IDLE_S:
                 self.busy.add(connection)
                 return connection
             connection.abort()

@@ -145,10 +145,12 @@ class Transfer(ABC):
         self._ticker.add(self)
 
     def _leave(self, connection: Connection) -> None:
-        connection.drop(self)
         self._ticker.discard(self)
-        self._reply.feed_from(None)
+        if self._connection is None:
+            return  # it has ended, and is another's already
+        connection.drop(self)
         self._connection = None
+        self._reply.feed_from(None)
 
     async def _pump(self, connection: Connection, out: Outgoing) -> None:
         """Send the body beside the reply, which may come before all is sent."""
@@ -217,6 +219,7 @@ class Transfer(ABC):
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
         assert self._mode is not None and self.head is not None
         self._connection = None
+        self._reply.feed_from(None)
         if trailers:
             self.trailers = trailers = trailers_for_caller(trailers, self.head)
         try:

@@ -19,6 +19,7 @@ from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
 from proxy.core.run import Run
+from proxy.observability.metrics import Tally
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
@@ -27,11 +28,16 @@ from proxy.server.reply import TransportReply
 
 @dataclass(frozen=True, slots=True)
 class FastDoor:
-    """What all connections of the door share. `count` notes taken or not, and why."""
+    """What all connections of the door share.
+
+    `taken` counts the requests that it takes, `count` answers where others are
+    counted, and why.
+    """
 
     reader: HeadReader
     run: Callable[[Call, Reply, Callable[[], object]], Coroutine[Any, Any, None]]
-    count: Callable[[bool, str], None]
+    taken: Tally
+    count: Callable[[bool, str], Tally]
     ids: Ids
     max_body_bytes: int
     body_idle_s: float
@@ -145,20 +151,20 @@ class FastHandler(Handler):
 
     def _leave(self, data: bytes, reason: str) -> None:
         """Give the connection to aiohttp for good."""
-        self._door.count(False, reason)
+        self._door.count(False, reason).count += 1
         self._left_to_aiohttp = True
         self._disarm()
         super().data_received(data)
 
     def _serve(self, head: HotHead, body: WholeBody | LateBody | LeftBody) -> None:
         door = self._door
-        door.count(True, "hot")
+        door.taken.count += 1
         reply = TransportReply(
             self,
-            version=1,
-            keep_alive=not door.is_closing(),
-            bodiless=False,
-            request_is_read=_yes if body.whole is not None else _no,
+            1,
+            not door.is_closing(),
+            False,
+            None if body.whole is not None else _no,
         )
         if self.transport is None:
             reply.lost()
@@ -254,10 +260,6 @@ class FastHandler(Handler):
             late = LateBody(pending[1], self._have)
             self._take_kept()
             self._serve(pending[0], late)
-
-
-def _yes() -> bool:
-    return True
 
 
 def _no() -> bool:

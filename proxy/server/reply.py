@@ -55,13 +55,14 @@ class TransportReply:
     def __init__(
         self,
         wire: Wire,
-        *,
         version: int,
         keep_alive: bool,
         bodiless: bool,
-        request_is_read: Callable[[], bool],
+        request_is_read: Callable[[], bool] | None,
     ) -> None:
-        """`request_is_read` tells whether the connection stands at a new request."""
+        """`request_is_read` tells whether the connection stands at a new request; None:
+        it does.
+        """
         self._wire = wire
         transport = wire.transport
         # Bound once: this is called for every chunk (bench: CPU per chunk).
@@ -115,15 +116,16 @@ class TransportReply:
         self.status = status
         if headers:
             block += encode_fields(headers)
-        if not self._request_is_read():
+        if self._request_is_read is not None and not self._request_is_read():
             self.keep_alive = False
-        if length is not None and self.keep_alive and status not in _NO_FRAMING:
-            if self._version:  # the most usual head
-                self._left = length
-                return b"%bcontent-length: %d\r\n\r\n" % (
-                    _status_line(status) + block,
-                    length,
-                )
+        is_usual = self.keep_alive and self._version and status not in _NO_FRAMING
+        if is_usual and length is not None:
+            self._left = length
+            return b"%b%bcontent-length: %d\r\n\r\n" % (
+                _status_line(status),
+                block,
+                length,
+            )
         return b"%b%b%b\r\n" % (
             _status_line(status),
             block,
