@@ -25,8 +25,8 @@ from proxy.config import (
     load,
 )
 from proxy.config.load import USUAL_PLACES
-from proxy.config.reload import Reload, held_back
-from proxy.config.watch import changes
+from proxy.config.reload import Reload, emptied, held_back
+from proxy.config.watch import Watch
 from proxy.core import clock
 from proxy.core.call import Call, Fetch, Reply
 from proxy.core.errors import GatewayError
@@ -70,6 +70,7 @@ class Runtime:
         config = loaded.config
         self._stack = AsyncExitStack()
         self._reloading = asyncio.Lock()
+        self._watch = Watch((loaded.file,) if loaded.file else USUAL_PLACES)
         self._watchers: list[Callable[[], None]] = []
         self.last_reload: Reload | None = None
         self.started_at = clock.wall()
@@ -175,8 +176,7 @@ class Runtime:
 
     async def follow_file(self) -> None:
         """Reload whenever the file changes, until cancelled."""
-        file = self.loaded.file
-        async for _ in changes(USUAL_PLACES if file is None else (file,)):
+        async for _ in self._watch.changes():
             if self.config.server.watch_config:
                 await self.reload("the file has changed")
 
@@ -190,6 +190,9 @@ class Runtime:
     def _swap(self, again: Loaded, trigger: str) -> Reload:
         """Build beside what serves, then change over between two calls."""
         old = self._now
+        if emptied(self.loaded, again):
+            said = "is empty, as files are while they are written; a restart takes it"
+            raise ConfigError([Problem(str(again.file), None, "", said)])
         config, needs_restart = held_back(self.config, again.config)
         for (
             provider

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.config.base import camel
+from proxy.config.load import Loaded
 from proxy.config.problems import Problem
 from proxy.config.value import Config
 
@@ -48,3 +49,16 @@ def held_back(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
     ] + [camel(name) for name in _SECTIONS if getattr(new, name) != sections[name]]  # fmt: skip
     server = new.server.model_copy(update=kept)
     return replace(new, server=server, **sections), tuple(differs)
+
+
+def emptied(old: Loaded, new: Loaded) -> bool:
+    """Tell whether the file held something and now holds nothing.
+
+    Who writes a file empties it first, and a reload may come between.
+    """
+    return _holds_something(old) and new.file is not None and not _holds_something(new)
+
+
+def _holds_something(loaded: Loaded) -> bool:
+    file = str(loaded.file)
+    return any(place.startswith(f"{file}:") for place in loaded.sources.values())

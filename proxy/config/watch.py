@@ -19,36 +19,47 @@ _log: Final = logging.getLogger("local_ai.config")
 # An editor writes in several steps: it is over when nothing has come for a while.
 _QUIET_MS: Final = 200
 _LONGEST_MS: Final = 2000
+# Network and container mounts tell of nothing, nor does anybody of what was changed
+# before watching had begun: so the files are looked at now and then as well.
+_LOOK_MS: Final = 2000
 
 _State = tuple[tuple[int, int, int] | None, ...]
 
 
-async def changes(files: Sequence[Path]) -> AsyncIterator[None]:
-    """Yield once after each change of one of `files`; none while it is deleted.
+class Watch:
+    """Knows what the files were when it was made."""
 
-    Ends, with a warning, where the system does not tell of changes.
-    """
-    seen = _state(files)
-    try:
-        async for _ in awatch(
-            *_folders(files),
-            watch_filter=None,
-            step=_QUIET_MS,
-            debounce=_LONGEST_MS,
-            recursive=False,
-        ):
-            now = _state(files)
-            is_change = any(
-                one is not None and one != before
-                for one, before in zip(now, seen, strict=True)
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = tuple(files)
+        self._seen = _state(self._files)
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield once after each change of a file; none while it is deleted.
+
+        Ends, with a warning, where the system does not tell of changes.
+        """
+        try:
+            async for _ in awatch(
+                *_folders(self._files),
+                watch_filter=None,
+                step=_QUIET_MS,
+                debounce=_LONGEST_MS,
+                rust_timeout=_LOOK_MS,
+                yield_on_timeout=True,
+                recursive=False,
+            ):
+                if self._has_changed():
+                    yield
+        except (OSError, RuntimeError) as error:
+            _log.warning(
+                "changes of the configuration file are not noticed (%s): send SIGHUP",
+                error,
             )
-            seen = tuple(one or b for one, b in zip(now, seen, strict=True))
-            if is_change:
-                yield
-    except (OSError, RuntimeError) as error:
-        _log.warning(
-            "changes of the configuration file are not noticed (%s): send SIGHUP", error
-        )
+
+    def _has_changed(self) -> bool:
+        pairs = list(zip(_state(self._files), self._seen, strict=True))
+        self._seen = tuple(now or before for now, before in pairs)
+        return any(now is not None and now != before for now, before in pairs)
 
 
 def _folders(files: Sequence[Path]) -> set[Path]:

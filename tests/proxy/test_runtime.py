@@ -203,7 +203,7 @@ async def test_a_provider_that_has_moved_is_looked_at_at_once(
     assert [sent.target for sent in upstream.requests][-1] == CHAT
 
 
-@pytest.mark.parametrize("text", ["{", "server: {prot: 1}", None])
+@pytest.mark.parametrize("text", ["{", "server: {prot: 1}", "", None])
 async def test_what_cannot_be_used_changes_nothing(
     open_site: OpenSite, caplog: pytest.LogCaptureFixture, text: str | None
 ) -> None:

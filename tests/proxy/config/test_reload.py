@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Config, Problem
-from proxy.config.reload import Reload, held_back
+from proxy.config import Config, Loaded, Problem
+from proxy.config.reload import Reload, emptied, held_back
 from proxy.config.schema import RoutingConfig, ServerConfig, ServerTls
 from proxy.config.schema_policy import DatabaseConfig
+from tests.proxy.config.conftest import Read
 
 OLD = Config(server=ServerConfig(host="127.0.0.1", port=3500))
 
@@ -48,3 +49,12 @@ def test_all_else_is_heeded_at_once() -> None:
 def test_a_reload_with_a_problem_has_failed() -> None:
     assert Reload(0.0, "SIGHUP").ok
     assert not Reload(0.0, "SIGHUP", (Problem("f", 1, "server", "is odd"),)).ok
+
+
+def test_a_file_that_was_emptied_is_noticed(read: Read) -> None:
+    full, empty = read("server: {drainSeconds: 5}"), read("# nothing\n")
+    assert emptied(full, empty)
+    assert not emptied(empty, empty)
+    assert not emptied(empty, full)
+    assert not emptied(full, full)
+    assert not emptied(full, Loaded(Config()))

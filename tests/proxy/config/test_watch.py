@@ -33,7 +33,7 @@ def recreated(file: Path) -> None:
 @asynccontextmanager
 async def watched(*files: Path) -> AsyncIterator[Callable[[], asyncio.Task[None]]]:
     """Watch; answers what waits for the next change."""
-    found = watch.changes(files)
+    found = watch.Watch(files).changes()
     waiting: list[asyncio.Task[None]] = []
 
     def change() -> asyncio.Task[None]:
@@ -121,6 +121,15 @@ async def test_the_same_file_again_is_no_change(tmp_path: Path) -> None:
         assert not waits.done()
 
 
+async def test_what_changed_before_it_watched_is_noticed_too(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("first: version")
+    known = watch.Watch([file])
+    replaced(file)
+    async with asyncio.timeout(DEADLINE_S):
+        await anext(known.changes())
+
+
 async def test_where_it_cannot_watch_it_says_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -130,7 +139,8 @@ async def test_where_it_cannot_watch_it_says_what_to_do(
         raise OSError("no watches left")
 
     monkeypatch.setattr(watch, "awatch", fails)
+    changes = watch.Watch([tmp_path / "config.yaml"]).changes()
     with caplog.at_level(logging.WARNING):
-        assert [one async for one in watch.changes([tmp_path / "config.yaml"])] == []
+        assert [one async for one in changes] == []
     assert "no watches left" in caplog.text
     assert "SIGHUP" in caplog.text
