@@ -11,6 +11,7 @@ from pydantic import Field
 
 from proxy.config.base import (
     Amount,
+    Count,
     Map,
     Positive,
     Seconds,
@@ -102,8 +103,44 @@ class BudgetsConfig(Section):
     by_tenant: Map[TenantBudget] = option(empty_map, "Tenant → budget.")
 
 
+class ExecuteQueueConfig(Section):
+    max_length: Count = option(1024, "Runs that may wait.", unit="runs")
+    max_bytes: Positive = option(
+        67108864, "Code and input of all that wait.", unit="bytes"
+    )
+    max_wait_seconds: Seconds = option(
+        120, "How long a run waits for its turn.", unit="seconds"
+    )
+
+
 class ExecuteConfig(Section):
     enabled: bool = option(False, "Serve POST /execute.")
-    require_isolation: Literal["process", "namespace"] | None = option(
+    engines: Annotated[tuple[Literal["monty", "cpython"], ...], Field(min_length=1)] = (
+        option(
+            ("monty", "cpython"),
+            "Interpreters that may be used: monty, a part of Python; cpython, in a jail.",
+        )
+    )
+    require_isolation: Literal["process", "jail"] | None = option(
         None, "Least isolation under which code is run; null: the best there is."
     )
+    timeout_seconds: Seconds = option(
+        5, "How long code may run, where the request does not say.", unit="seconds"
+    )
+    max_timeout_seconds: Seconds = option(
+        30, "The longest that a request may ask for.", unit="seconds"
+    )
+    memory_bytes: Annotated[Positive, Field(ge=1 << 20)] = option(
+        134217728, "Memory of one run.", unit="bytes"
+    )
+    input_bytes: Positive = option(
+        1048576, "Largest request: code and input.", unit="bytes"
+    )
+    output_bytes: Positive = option(
+        65536, "Kept of stdout, of stderr, and of the result.", unit="bytes"
+    )
+    max_threads: Positive = option(32, "Threads of one run.", unit="threads")
+    concurrency: Positive = option(
+        4, "Runs at the same time, on each engine.", unit="runs"
+    )
+    queue: ExecuteQueueConfig = option(ExecuteQueueConfig, "Waiting for a turn.")

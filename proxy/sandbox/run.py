@@ -1,0 +1,34 @@
+"""The values that go in and come out: one run, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+EngineName = Literal["monty", "cpython"]
+ENGINES: Final[tuple[EngineName, ...]] = ("monty", "cpython")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Code with its input. `engine` None leaves the choice to the sandbox."""
+
+    code: str
+    input: Mapping[str, Any]
+    timeout_s: float
+    engine: EngineName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run that ended well has left. `result` is JSON text, and checked to be."""
+
+    result: bytes
+    result_type: str
+    stdout: str
+    stderr: str
+    duration_ms: float
+    engine: EngineName
+    isolation: tuple[str, ...]
+    truncated: bool

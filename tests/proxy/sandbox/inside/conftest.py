@@ -1,0 +1,7 @@
+from tests.proxy.sandbox.conftest import (
+    jailed,
+    pytest_asyncio_loop_factories,
+    sandbox,
+)
+
+__all__ = ["jailed", "pytest_asyncio_loop_factories", "sandbox"]
