@@ -39,6 +39,11 @@ from providers.wire.translate.ollama import stream_reader as ollama_stream
 from providers.wire.translate.ollama.stream_writer import OllamaStreamWriter
 from providers.wire.translate.reply import Reply
 from providers.wire.translate.request import Request, Target, Written
+from providers.wire.translate.responses import mapping as responses_mapping
+from providers.wire.translate.responses import request_reader as responses_reader
+from providers.wire.translate.responses import request_writer as responses_writer
+from providers.wire.translate.responses import stream_reader as responses_stream
+from providers.wire.translate.responses import stream_writer as responses_reply
 from providers.wire.translate.streams import Context, StreamReader, StreamWriter
 
 
@@ -81,6 +86,16 @@ CODECS: Final[Mapping[Dialect, Codec]] = MappingProxyType({
         chat_reply.write_reply,
         chat_stream.ChatStreamReader,
         ChatStreamWriter,
+        chat_errors.read_error,
+    ),
+    Dialect.RESPONSES: Codec(
+        responses_mapping.RULES,
+        responses_reader.read_request,
+        responses_writer.write_request,
+        responses_stream.read_reply,
+        responses_reply.write_reply,
+        responses_stream.ResponsesStreamReader,
+        responses_reply.ResponsesStreamWriter,
         chat_errors.read_error,
     ),
     Dialect.MESSAGES: Codec(

@@ -7,7 +7,7 @@ the answer wrong is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -223,3 +223,10 @@ def opaque(part: Opaque, report: Report) -> dict[str, Any]:
     raise UnsupportedParameter(
         part.at, f"content of type {part.kind!r} cannot be sent to this provider"
     )
+
+
+def leave_out_media(parts: Iterable[Part], report: Report) -> None:
+    """Report media that a model made, for dialects that take none back from it."""
+    for part in parts:
+        if isinstance(part, Image | Audio | File):
+            report.drop(type(part).__name__.lower())

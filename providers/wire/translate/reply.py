@@ -245,7 +245,9 @@ def events_of(reply: Reply) -> Iterator[Event]:
 
 def _events_of(choice: Choice, at: int) -> Iterator[Event]:
     calls = 0
-    for part in choice.parts:
+    about_text = _events_about_text(choice, at)
+    texts = [n for n, part in enumerate(choice.parts) if isinstance(part, Text)]
+    for n, part in enumerate(choice.parts):
         if isinstance(part, ToolCall):
             yield ToolCallStart(calls, part.id, part.name, part.signature, at)
             if part.arguments:
@@ -254,11 +256,18 @@ def _events_of(choice: Choice, at: int) -> Iterator[Event]:
             calls += 1
         else:
             yield from _events_of_part(part, at)
+        if texts and n == texts[-1]:
+            yield from about_text
+    yield from about_text
+    if choice.finish is not None:
+        yield Finished(choice.finish, choice.stop_sequence, at)
+
+
+def _events_about_text(choice: Choice, at: int) -> Iterator[Event]:
+    """What belongs to the text: it goes while the last of it is still open."""
     yield from choice.citations
     if choice.logprobs:
         yield Logprobs(list(choice.logprobs), at)
-    if choice.finish is not None:
-        yield Finished(choice.finish, choice.stop_sequence, at)
 
 
 def _events_of_part(part: Part, at: int) -> Iterator[Event]:

@@ -11,7 +11,7 @@ from providers.wire.translate.chat.mapping import (
     RULES,
     SAMPLING,
 )
-from providers.wire.translate.mapping import Report, begin, opaque
+from providers.wire.translate.mapping import Report, begin, leave_out_media, opaque
 from providers.wire.translate.media import AUDIO_FORMATS, to_url
 from providers.wire.translate.problems import (
     ImageUrlUnsupported,
@@ -187,6 +187,14 @@ class _Messages:
         refusals = [p.text for p in message.parts if isinstance(p, Refusal)]
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         found["content"] = self._joined(texts, "") if texts or not calls else None
+        strange = [
+            opaque(part, self._report)
+            for part in message.parts
+            if isinstance(part, Opaque)
+        ]
+        if strange:
+            found["content"] = [*map(self._part, texts), *strange]
+        leave_out_media(message.parts, self._report)
         if refusals:
             found["refusal"] = "".join(refusals)
         self._reasoning(message, found)

@@ -7,7 +7,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from providers.wire.dialect import Dialect
-from providers.wire.translate.mapping import Report, begin, breakpoints, opaque
+from providers.wire.translate.mapping import (
+    Report,
+    begin,
+    breakpoints,
+    leave_out_media,
+    opaque,
+)
 from providers.wire.translate.media import image_type
 from providers.wire.translate.messages.mapping import (
     MOST_BREAKPOINTS,
@@ -22,6 +28,7 @@ from providers.wire.translate.problems import (
 )
 from providers.wire.translate.request import (
     ANY_MODEL,
+    Audio,
     CacheHint,
     File,
     FormatKind,
@@ -152,7 +159,11 @@ class _Prompt:
         return [{"role": role, "content": blocks} for role, blocks in turns]
 
     def _blocks(self, message: Message) -> list[JSON]:
-        found = [self._block(part) for part in message.parts]
+        parts = message.parts
+        if message.role is Role.ASSISTANT:
+            leave_out_media(parts, self._report)
+            parts = tuple(p for p in parts if not isinstance(p, Image | Audio | File))
+        found = [self._block(part) for part in parts]
         return [block for block in found if block is not None]
 
     def _block(self, part: Part) -> JSON | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from providers.wire.dialect import Dialect
-from providers.wire.translate.mapping import Report, begin, opaque
+from providers.wire.translate.mapping import Report, begin, leave_out_media, opaque
 from providers.wire.translate.media import need_data
 from providers.wire.translate.ollama.mapping import LEVELS, LOGPROBS, OPTIONS, RULES
 from providers.wire.translate.problems import UnsupportedParameter
@@ -157,6 +157,9 @@ class _Messages:
                     thoughts.append(text)
                 case ToolCall():
                     calls.append(_call(part))
+                case Opaque():
+                    opaque(part, self._report)
+        leave_out_media(message.parts, self._report)
         found: JSON = {"role": "assistant", "content": "".join(texts)}
         if thought := "".join(thoughts):
             found["thinking"] = thought

@@ -31,6 +31,10 @@ def messages(**more: Any) -> dict[str, Any]:
     return {"max_tokens": 100, **chat(), **more}
 
 
+def responses(**more: Any) -> dict[str, Any]:
+    return {"model": "m", "input": "Hi", **more}
+
+
 def ollama(**more: Any) -> dict[str, Any]:
     return {**chat(), "stream": False, **more}
 
@@ -132,6 +136,45 @@ GEMINI_TURNS = [
             }
         ],
     },
+]
+RESPONSES_TOOL = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Tell the weather",
+    "parameters": SCHEMA,
+    "strict": True,
+}
+RESPONSES_INPUT = [
+    {"role": "user", "content": "Weather in Köln and Bonn?"},
+    {
+        "type": "reasoning",
+        "summary": [{"type": "summary_text", "text": "Two cities."}],
+        "encrypted_content": "gAAA",
+    },
+    {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "I look.", "annotations": []}],
+    },
+    {
+        "type": "function_call",
+        "call_id": "call_1",
+        "name": "get_weather",
+        "arguments": '{"city":"Köln"}',
+    },
+    {
+        "type": "function_call",
+        "call_id": "call_2",
+        "name": "get_weather",
+        "arguments": '{"city":"Bonn"}',
+    },
+    {"type": "function_call_output", "call_id": "call_1", "output": "rain"},
+    {
+        "type": "function_call_output",
+        "call_id": "call_2",
+        "output": [{"type": "input_text", "text": "sun"}],
+    },
+    {"role": "user", "content": [{"type": "input_text", "text": "And tomorrow?"}]},
 ]
 OLLAMA_TURNS = [
     {"role": "system", "content": "Be brief."},
@@ -254,6 +297,52 @@ REQUESTS: dict[Dialect, dict[str, dict[str, Any]]] = {
             generationConfig={
                 "thinkingConfig": {"thinkingBudget": 2048, "includeThoughts": True}
             }
+        ),
+    },
+    Dialect.RESPONSES: {
+        "plain": responses(),
+        "turns": responses(
+            input=RESPONSES_INPUT,
+            instructions="Be brief.",
+            tools=[RESPONSES_TOOL],
+            tool_choice="auto",
+            parallel_tool_calls=True,
+        ),
+        "limits": responses(max_output_tokens=50, temperature=0.5, store=False),
+        "image": responses(
+            input=[
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "input_image",
+                            "image_url": f"data:image/png;base64,{PNG}",
+                            "detail": "auto",
+                        }
+                    ],
+                }
+            ]
+        ),
+        "schema": responses(
+            text={"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}}
+        ),
+        "effort": responses(reasoning={"effort": "low", "summary": "auto"}),
+        "custom": responses(
+            tools=[{"type": "custom", "name": "patch", "description": "Patch"}],
+            input=[
+                {
+                    "type": "custom_tool_call",
+                    "call_id": "c1",
+                    "name": "patch",
+                    "input": "*** a",
+                },
+                {
+                    "type": "custom_tool_call_output",
+                    "call_id": "c1",
+                    "output": "done",
+                },
+            ],
+            stream=True,
         ),
     },
     Dialect.OLLAMA: {

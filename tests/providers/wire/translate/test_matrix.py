@@ -14,7 +14,17 @@ from providers.wire.translate.events import End, Failed, Start, TextDelta
 from providers.wire.translate.mapping import FEATURES, Treatment
 from providers.wire.translate.problems import Refused
 from providers.wire.translate.reply import Reply, assemble, events_of
-from providers.wire.translate.request import ANY_MODEL, Request, Target, Text
+from providers.wire.translate.request import (
+    ANY_MODEL,
+    Image,
+    Message,
+    Opaque,
+    Request,
+    Role,
+    Source,
+    Target,
+    Text,
+)
 from providers.wire.translate.streams import Context
 from tests.providers.wire.translate.corpus import REPLIES, REQUESTS
 
@@ -23,6 +33,18 @@ ASKED = [
     pytest.param(dialect, name, id=f"{dialect}-{name}")
     for dialect in DIALECTS
     for name in REQUESTS[dialect]
+]
+# The only requests of the corpus that a dialect refuses: Responses knows no `stop`.
+REFUSED = {
+    (Dialect.RESPONSES, dialect, name)
+    for dialect, name in ((param.values[0], param.values[1]) for param in ASKED)
+    if name in {"limits", "single stop"} and dialect is not Dialect.RESPONSES
+}
+CELLS = [
+    pytest.param(*param.values, told, id=f"{param.id}-{told}")
+    for param in ASKED
+    for told in DIALECTS
+    if (told, *param.values) not in REFUSED
 ]
 TARGET = Target(model="m")  # Gemini's bodies have none
 CONTEXT = Context("made", 1_741_570_000, "model-1")
@@ -50,8 +72,7 @@ def said(request: Request) -> str:
     return " ".join(texts)
 
 
-@pytest.mark.parametrize(("asked", "name"), ASKED)
-@pytest.mark.parametrize("told", DIALECTS)
+@pytest.mark.parametrize(("asked", "name", "told"), CELLS)
 def test_every_request_can_be_written_in_every_dialect(
     asked: Dialect, name: str, told: Dialect
 ) -> None:
@@ -66,8 +87,7 @@ def test_every_request_can_be_written_in_every_dialect(
     assert len(again.tools) == len(request.tools)
 
 
-@pytest.mark.parametrize(("asked", "name"), ASKED)
-@pytest.mark.parametrize("told", DIALECTS)
+@pytest.mark.parametrize(("asked", "name", "told"), CELLS)
 def test_a_translated_request_is_stable(
     asked: Dialect, name: str, told: Dialect
 ) -> None:
@@ -76,6 +96,16 @@ def test_a_translated_request_is_stable(
     once = codec.write_request(request, TARGET)
     again = codec.read_request(once.body)
     assert codec.write_request(again, TARGET).body == once.body
+
+
+@pytest.mark.parametrize(("told", "asked", "name"), sorted(REFUSED))
+def test_what_would_make_the_answer_wrong_is_refused(
+    told: Dialect, asked: Dialect, name: str
+) -> None:
+    request = CODECS[asked].read_request(REQUESTS[asked][name])
+    with pytest.raises(Refused) as caught:
+        CODECS[told].write_request(request, TARGET)
+    assert caught.value.param == "stop"
 
 
 @pytest.mark.parametrize("told", DIALECTS)
@@ -125,6 +155,33 @@ def test_what_is_refused_names_its_parameter(told: Dialect) -> None:
     with pytest.raises(Refused) as caught:
         CODECS[told].write_request(request, ANY_MODEL)
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "n")
+
+
+@pytest.mark.parametrize("told", DIALECTS)
+def test_no_turn_is_lost_silently(told: Dialect) -> None:
+    picture = Image(Source("image/png", "AAAA"))
+    turns = (
+        Message(Role.USER, (Text("Draw."),)),
+        Message(Role.ASSISTANT, (Text("Here."), picture)),
+    )
+    request = Request(Dialect.CHAT, "m", turns)
+    written = CODECS[told].write_request(request, TARGET)
+    drawn = b"AAAA" in orjson.dumps(written.body)
+    assert drawn is (told is Dialect.GEMINI)
+    assert written.dropped == (() if drawn else ("image",))
+
+
+@pytest.mark.parametrize("role", [Role.USER, Role.ASSISTANT])
+@pytest.mark.parametrize("told", DIALECTS)
+def test_what_another_dialect_alone_knows_is_refused_with_its_place(
+    told: Dialect, role: Role
+) -> None:
+    origin = Dialect.CHAT if told is not Dialect.CHAT else Dialect.MESSAGES
+    part = Opaque(origin, "strange", {"type": "strange"}, "messages[0].content[0]")
+    request = Request(origin, "m", (Message(role, (part,)),))
+    with pytest.raises(Refused) as caught:
+        CODECS[told].write_request(request, TARGET)
+    assert caught.value.param == "messages[0].content[0]"
 
 
 def stream_of(reply: Reply, dialect: Dialect) -> bytes:

@@ -40,6 +40,11 @@ RECORDED = {
     "anthropic_messages.sse": Dialect.MESSAGES,
     "anthropic_messages_error.sse": Dialect.MESSAGES,
     "llamacpp_messages.sse": Dialect.MESSAGES,
+    "openai_responses.sse": Dialect.RESPONSES,
+    "openai_responses_error.sse": Dialect.RESPONSES,
+    "openai_responses_failed.sse": Dialect.RESPONSES,
+    "openai_responses_incomplete.sse": Dialect.RESPONSES,
+    "llamacpp_responses.sse": Dialect.RESPONSES,
     "ollama_chat.ndjson": Dialect.OLLAMA,
     "ollama_chat_error.ndjson": Dialect.OLLAMA,
 }
