@@ -82,7 +82,10 @@ class Record:
 
     `status` is what the caller got, 499 when it went away first. `code` is the
     catalogue's error code, None for success. Token counts are None when
-    nobody said; `usage_source` is "upstream" or "none".
+    nobody said; `usage_source` is "upstream", "estimate" or "none". `key` is the id of
+    the caller's key, `end_user` whom the body's `user` names. `cost` is `cost_usd` in
+    `currency`. A sub-call has the `parent_id` of the request that made it, at `depth`;
+    `source` names the part of the gateway that did. `cache` is hit, miss or bypass.
     """
 
     # What most requests leave as it is stands here (bench: CPU per request).
@@ -101,6 +104,18 @@ class Record:
     usage_source: str = "none"
     cost_usd: float | None = None
     upstream_wait_s: float = 0.0
+    queue_s: float = 0.0
+    key: str | None = None
+    parent_id: str | None = None
+    depth: int = 0
+    end_user: str | None = None
+    dialect: str | None = None
+    cache_write_tokens: int | None = None
+    currency: str | None = None
+    cost: float | None = None
+    cache: str | None = None
+    user_agent: str | None = None
+    source: str | None = None
     first_byte_at: float | None = None
     ended_at: float | None = None
 
