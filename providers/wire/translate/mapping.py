@@ -174,6 +174,8 @@ def begin(
         for name, rule in rules.items()
         if rule.treatment is not Treatment.KEPT or FEATURES[name].param in target.drops
     )
+    if "logprobs" in out:
+        out |= {"top_logprobs"}
     report = Report(dialect, out | target.drops)
     for name, feature in FEATURES.items():
         if name not in out or not feature.asked(request):

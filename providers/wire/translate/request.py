@@ -81,7 +81,7 @@ class ToolCall:
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     call_id: str
-    parts: tuple[Text | Image | File, ...]
+    parts: tuple[Text | Image | File | Opaque, ...]
     is_error: bool = False
     cache: CacheHint | None = None
 

@@ -19,12 +19,15 @@ from providers.wire.envelopes import Problem
 from providers.wire.holds import hold_for
 from providers.wire.ndjson import lines
 from providers.wire.sse import data_of, split_events
-from providers.wire.translate.events import End, Event, Failed, Start
+from providers.wire.translate.events import End, Event, Failed, Start, check
 from providers.wire.translate.fields import load
 from providers.wire.translate.request import Request
 from providers.wire.translate.sequence import Sequence
 
 LIMIT_BYTES: Final = 8 << 20
+# What reading raises where a server puts one kind of value for another. To check each
+# would cost more than all the rest.
+_ODD_SHAPE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,9 @@ class StreamReader(ABC):
         """Take a whole reply instead of a stream, where its events look alike."""
         out = self._out = []
         self._see(body)
-        if not self.ended:
+        if not out:
+            self._fail("the reply is of an unknown shape")
+        elif not self.ended:
             self._end()
         return out
 
@@ -108,8 +113,16 @@ class StreamReader(ABC):
                 return
         if isinstance(found, list) and len(found) == 1:
             found = found[0]  # Google wraps errors so
-        if isinstance(found, dict):
+        if not isinstance(found, dict):
+            return
+        before = len(self._out)
+        try:
             self._read(found)
+            for event in self._out[before:]:
+                check(event)
+        except _ODD_SHAPE:
+            del self._out[before:]
+            self._fail("the reply has an event of an unknown shape")
 
     def _load(self, payload: bytes) -> Any:
         try:

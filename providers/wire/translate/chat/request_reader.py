@@ -117,7 +117,7 @@ def _read_message(node: Node, calls: CallBook) -> Message:
     if role == "tool":
         result = ToolResult(
             call_id=node.need_name("tool_call_id"),
-            parts=tuple(_texts_and_images(node)),
+            parts=tuple(_results(node)),
         )
         calls.check(result, node.at("tool_call_id"))
         return Message(Role.USER, (result,))
@@ -129,9 +129,9 @@ def _read_message(node: Node, calls: CallBook) -> Message:
     return Message(Role.SYSTEM, texts, name)
 
 
-def _texts_and_images(node: Node) -> list[Text | Image | File]:
+def _results(node: Node) -> list[Text | Image | File | Opaque]:
     found = _read_content(node)
-    return [part for part in found if isinstance(part, Text | Image | File)]
+    return [part for part in found if isinstance(part, Text | Image | File | Opaque)]
 
 
 def _read_content(node: Node) -> list[Part]:

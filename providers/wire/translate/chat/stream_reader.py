@@ -99,8 +99,14 @@ class ChatStreamReader(StreamReader):
         if not found.get("choices") and found.get("error"):
             return
         self._started = True
+        created = found.get("created")
         self._out.append(
-            Start(found.get("id") or "", found.get("model") or "", found.get("created"))
+            Start(
+                found.get("id") or "",
+                found.get("model") or "",
+                int(created) if isinstance(created, int | float) else None,
+                from_openai(found.get("usage")),
+            )
         )
 
     def _delta(self, delta: JSON, at: int) -> None:

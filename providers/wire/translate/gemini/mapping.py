@@ -73,6 +73,9 @@ LEVELS: Final[Mapping[Effort, str]] = MappingProxyType({
     Effort.MAX: "HIGH",
 })  # fmt: skip
 
+# What every model that thinks may be given; an explicit budget goes as it is.
+MOST_BUDGET: Final = 24_576
+
 LEVELS_IN: Final[Mapping[str, Effort | None]] = MappingProxyType({
     "THINKING_LEVEL_UNSPECIFIED": None,
     "MINIMAL": Effort.MINIMAL,

@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from providers.wire.dialect import Dialect
-from providers.wire.translate.gemini.mapping import LEVELS, MODES, RULES, SAMPLING
+from providers.wire.translate.gemini.mapping import (
+    LEVELS,
+    MODES,
+    MOST_BUDGET,
+    RULES,
+    SAMPLING,
+)
 from providers.wire.translate.mapping import Report, begin, opaque
 from providers.wire.translate.media import image_type, need_data
 from providers.wire.translate.problems import UnsupportedParameter
@@ -222,7 +228,8 @@ def _write_thinking(request: Request, target: Target, settings: JSON) -> None:
     if target.thinks_by_effort and effort is not None:
         found["thinkingLevel"] = LEVELS[effort]
     elif budget is not None:
-        found["thinkingBudget"] = budget
+        chosen = thinking.budget_tokens
+        found["thinkingBudget"] = min(budget, MOST_BUDGET) if chosen is None else budget
     elif thinking.enabled and not target.thinks_by_effort:
         found["thinkingBudget"] = -1
     if thinking.shown is not None:

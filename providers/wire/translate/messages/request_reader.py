@@ -160,10 +160,11 @@ def _read_thought(node: Node) -> Reasoning:
 
 
 def _read_result(node: Node, calls: CallBook) -> ToolResult:
+    kinds = Text | Image | File | Opaque
     parts = _read_content(node, "content", calls)
     result = ToolResult(
         call_id=node.need_name("tool_use_id"),
-        parts=tuple(p for p in parts if isinstance(p, Text | Image | File)),
+        parts=tuple(p for p in parts if isinstance(p, kinds)),
         is_error=node.flag("is_error") or False,
         cache=_read_cache(node),
     )

@@ -41,8 +41,11 @@ def write_thinking(
         if request.origin is Dialect.MESSAGES and thinking.enabled:
             _write_adaptive(thinking, body)
         return
-    budget = max(LEAST_BUDGET, min(budget, body["max_tokens"] - 1))
-    if budget >= body["max_tokens"] or _is_forbidden(request, body):
+    if _is_forbidden(request, body):
+        report.drop("reasoning_effort")
+        return
+    budget = _within_limit(request, thinking, budget, report, body)
+    if budget >= body["max_tokens"]:
         report.drop("reasoning_effort")
         return
     body["thinking"] = {"type": "enabled", "budget_tokens": budget}
@@ -50,6 +53,23 @@ def write_thinking(
     for name in ("temperature", "top_k"):
         if body.pop(name, None) is not None:
             report.drop(name)
+
+
+def _within_limit(
+    request: Request, thinking: Thinking, budget: int, report: Report, body: JSON
+) -> int:
+    """Fit a budget into the limit, which it is part of, and leave an answer room.
+
+    A limit that the caller did not set grows instead.
+    """
+    limit: int = body["max_tokens"]
+    budget = max(LEAST_BUDGET, budget)
+    if request.max_tokens is None:
+        body["max_tokens"] = limit + budget
+        report.change("max_tokens", limit + budget)
+        return budget
+    most = limit - 1 if thinking.budget_tokens is not None else limit * 4 // 5
+    return max(LEAST_BUDGET, min(budget, most))
 
 
 def _write_adaptive(thinking: Thinking, body: JSON) -> None:

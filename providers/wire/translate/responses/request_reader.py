@@ -219,11 +219,12 @@ def _read_call(node: Node, kind: str) -> ToolCall:
     return ToolCall(node.need_name("call_id"), node.need_name("name"), arguments)
 
 
-def _read_output(node: Node) -> tuple[Text | Image | File, ...]:
+def _read_output(node: Node) -> tuple[Text | Image | File | Opaque, ...]:
     if not node.has("output"):
         raise node.missing("output")
     found = _read_content(node, "output")
-    return tuple(part for part in found if isinstance(part, Text | Image | File))
+    kinds = Text | Image | File | Opaque
+    return tuple(part for part in found if isinstance(part, kinds))
 
 
 def _read_reasoning(node: Node) -> Reasoning:

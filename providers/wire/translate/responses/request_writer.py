@@ -228,6 +228,8 @@ class _Items:
                 return self._image(part)
             case File():
                 return self._file(part)
+            case Opaque():
+                return opaque(part, self._report)
         raise UnsupportedParameter(None, f"{type(part).__name__} cannot be sent")
 
     def _image(self, part: Image) -> JSON:

@@ -214,6 +214,7 @@ def test_efforts_are_budgets_or_levels() -> None:
     assert settings(reasoning_effort="none") == {
         "thinkingConfig": {"thinkingBudget": 0}
     }
+    assert settings(reasoning_effort="max")["thinkingConfig"]["thinkingBudget"] == 24576
     by_level = Target(thinks_by_effort=True)
     assert settings(by_level, reasoning_effort="max") == {
         "thinkingConfig": {"thinkingLevel": "HIGH", "includeThoughts": True}

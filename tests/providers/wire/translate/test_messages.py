@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from providers.wire.dialect import Dialect
 from providers.wire.sse import data_of, name_of, split_events
 from providers.wire.translate.chat.request_reader import read_request as read_chat
+from providers.wire.translate.chat.request_writer import write_request as write_chat
 from providers.wire.translate.events import (
     Cited,
     Counted,
@@ -327,9 +328,31 @@ def test_an_effort_becomes_a_budget_below_the_limit() -> None:
         "thinking": {"type": "enabled", "budget_tokens": 1024}
     }
     assert thinking(reasoning_effort="high") == {
-        "thinking": {"type": "enabled", "budget_tokens": 9999}
+        "thinking": {"type": "enabled", "budget_tokens": 8000}
     }
     assert thinking(reasoning_effort="none") == {"thinking": {"type": "disabled"}}
+
+
+def test_a_limit_that_was_made_up_grows_by_the_budget() -> None:
+    written = write_request(read_chat(chat(reasoning_effort="high")))
+    assert written.body["max_tokens"] == 8192 + 24576
+    assert written.changed == (("max_tokens", "32768"),)
+
+
+def test_a_strange_block_in_a_result_is_kept_for_its_own() -> None:
+    block = {"type": "tool_reference", "tool_name": "f"}
+    use = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [block]}
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [result]},
+    ]
+    request = read_request(messages(messages=turns))
+    assert write_request(request).body["messages"] == turns
+    with pytest.raises(Refused) as caught:
+        write_chat(request)
+    assert caught.value.param == "messages[2].content[0].content[0]"
 
 
 def test_newer_models_take_the_effort_itself() -> None:
