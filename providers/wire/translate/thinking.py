@@ -19,6 +19,9 @@ BUDGETS: Final[Mapping[Effort, int]] = MappingProxyType({
     Effort.MAX: 65536,
 })  # fmt: skip
 
+# The efforts that every model with efforts knows: a budget becomes one of them.
+_USUAL: Final = (Effort.LOW, Effort.MEDIUM, Effort.HIGH)
+
 
 def effort_of(thinking: Thinking | None) -> Effort | None:
     """Say it as an effort; None leaves it to the model."""
@@ -29,8 +32,7 @@ def effort_of(thinking: Thinking | None) -> Effort | None:
     if thinking.effort is not None or thinking.budget_tokens is None:
         return thinking.effort
     budget = thinking.budget_tokens
-    fitting = (effort for effort, tokens in BUDGETS.items() if tokens >= budget)
-    return next(fitting, Effort.MAX)
+    return next((e for e in _USUAL if BUDGETS[e] >= budget), Effort.HIGH)
 
 
 def budget_of(thinking: Thinking | None) -> int | None:

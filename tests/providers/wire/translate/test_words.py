@@ -93,9 +93,10 @@ def test_a_signature_comes_back_with_its_origin() -> None:
 def test_an_effort_covers_its_budget() -> None:
     for effort, tokens in BUDGETS.items():
         assert budget_of(Thinking(effort=effort)) == tokens
-        assert effort_of(Thinking(budget_tokens=tokens)) is effort
+    assert effort_of(Thinking(budget_tokens=100)) is Effort.LOW
+    assert effort_of(Thinking(budget_tokens=1024)) is Effort.LOW
     assert effort_of(Thinking(budget_tokens=1025)) is Effort.MEDIUM
-    assert effort_of(Thinking(budget_tokens=10**6)) is Effort.MAX
+    assert effort_of(Thinking(budget_tokens=31_999)) is Effort.HIGH
     assert effort_of(Thinking(enabled=True)) is None
     assert budget_of(Thinking(Effort.HIGH, enabled=False)) == 0
 
