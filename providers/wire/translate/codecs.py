@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+import orjson
+
 from providers.wire.dialect import Dialect
+from providers.wire.envelopes import Problem, render
 from providers.wire.translate.chat import errors as chat_errors
 from providers.wire.translate.chat import mapping as chat_mapping
 from providers.wire.translate.chat import reply_writer as chat_reply
@@ -129,3 +132,10 @@ CODECS: Final[Mapping[Dialect, Codec]] = MappingProxyType({
         chat_errors.read_error,
     ),
 })  # fmt: skip
+
+
+def write_error(problem: Problem, dialect: Dialect) -> bytes:
+    """Write the whole body of an error reply."""
+    if dialect is Dialect.GEMINI:
+        return orjson.dumps(gemini_errors.error_object(problem))
+    return render(problem, dialect)

@@ -186,7 +186,7 @@ class _Messages:
         texts = [part for part in message.parts if isinstance(part, Text)]
         refusals = [p.text for p in message.parts if isinstance(p, Refusal)]
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
-        found["content"] = self._joined(texts, "") if texts or not calls else None
+        found["content"] = self._joined(texts, "")
         strange = [
             opaque(part, self._report)
             for part in message.parts

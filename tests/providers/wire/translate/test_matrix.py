@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from providers.wire.dialect import Dialect
-from providers.wire.translate.codecs import CODECS
+from providers.wire.envelopes import Problem
+from providers.wire.translate.codecs import CODECS, write_error
 from providers.wire.translate.events import End, Failed, Start, TextDelta
 from providers.wire.translate.mapping import FEATURES, Treatment
 from providers.wire.translate.problems import Refused
@@ -51,10 +52,10 @@ CONTEXT = Context("made", 1_741_570_000, "model-1")
 
 
 def nulls(found: Any, path: str = "") -> Iterator[str]:
-    """Find nulls; a chat answer that only calls tools has one by its own schema."""
+    """Find nulls, by their paths."""
     if isinstance(found, dict):
         for name, value in found.items():
-            if value is None and not (name == "content" and "tool_calls" in found):
+            if value is None:
                 yield f"{path}.{name}"
             yield from nulls(value, f"{path}.{name}")
     elif isinstance(found, list):
@@ -243,6 +244,14 @@ def test_a_whole_reply_of_no_shape_has_failed(dialect: Dialect, body: bytes) -> 
     found = CODECS[dialect].read_reply(body, "made")
     assert found.failure is not None
     assert not found.complete
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_error_body_is_read_back(dialect: Dialect) -> None:
+    problem = Problem(404, "not_found_error", "model_not_found", "No such model")
+    found = CODECS[dialect].read_error(write_error(problem, dialect))
+    assert found is not None
+    assert found.message == "No such model"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
