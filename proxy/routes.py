@@ -15,7 +15,15 @@ from typing import Any, Final
 
 from providers.base import OPERATIONS
 from providers.wire.dialect import Dialect
-from proxy.api import admin, admin_providers, admin_route, info, models, ops
+from proxy.api import (
+    admin,
+    admin_providers,
+    admin_route,
+    execute,
+    info,
+    models,
+    ops,
+)
 from proxy.api.owner import for_owner
 from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
 from proxy.server.router import ANY
@@ -135,6 +143,8 @@ ROUTES: Final = (
     _passage("/ollama/{rest:*}", 1, hot=_HOT_OLLAMA, kind="ollama"),
     _passage("/lmstudio/{rest:*}", 1, hot=_HOT_LMSTUDIO, kind="lmstudio"),
     _passage("/providers/{provider}/{rest:*}", 2),
+    # Code
+    Route("POST", "/execute", "execution", "execute", handler=execute.execute),
     # Operations
     _get("/", home.home, "operations"),
     _get("/health", ops.health, "operations"),

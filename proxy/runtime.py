@@ -43,6 +43,7 @@ from proxy.routing.catalog import Catalog
 from proxy.routing.discovery import Discovery
 from proxy.routing.registry import WELL, Registry
 from proxy.routing.responses import ResponseOwners
+from proxy.sandbox.sandbox import Sandbox
 
 _log: Final = logging.getLogger("local_ai")
 _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not bound
@@ -82,6 +83,7 @@ class Runtime:
         self.client = Client(self.ticker)
         self.origins = Origins()
         self.metrics = Metrics()
+        self.sandbox = Sandbox(config.execute, _report)
         self.owners = ResponseOwners()
         self.registry = Registry(config.providers)
         self.discovery = Discovery(
@@ -100,6 +102,7 @@ class Runtime:
         await self._stack.enter_async_context(self.ticker)
         await self._stack.enter_async_context(self.client)
         await self._stack.enter_async_context(self.tasks)
+        await self._stack.enter_async_context(self.sandbox)
         self._rebuild()
         self.registry.on_change(self._rebuild)
         self.metrics.feed(

@@ -1,4 +1,4 @@
-"""The JSON body of an admin request."""
+"""The JSON body of a request that a handler answers."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from providers.wire.members import MalformedJSON, read_members
 from proxy.api.context import Context
 from proxy.core.errors import CallerFault
+from proxy.relay.inflate import inflate
 from proxy.server.body import StreamedBody
 
 
-async def json_body(request: web.BaseRequest, context: Context) -> dict[str, Any]:
-    """Read one JSON object, within the limits of any body.
+async def json_body(
+    request: web.BaseRequest, context: Context, limit_bytes: int | None = None
+) -> dict[str, Any]:
+    """Read one JSON object, within the limits of any body, or a smaller one.
 
-    Raises CallerFault `invalid_json`, `body_too_large`, `request_timeout`.
+    Raises CallerFault `invalid_json`, `body_too_large`, `request_timeout`,
+    `unsupported_media_type`.
     """
     server = context.config.server
+    limit = min(server.max_body_bytes, limit_bytes or server.max_body_bytes)
     body = StreamedBody(
         request.content, request.content_length, server.body_idle_seconds
     )
+    data = await body.read(limit)
+    coding = request.headers.get("content-encoding")
+    if coding is not None:
+        data = inflate(data, coding, limit)
     try:
-        document = orjson.loads(await body.read(server.max_body_bytes))
+        read_members(data)  # one object, no name twice
+        document: dict[str, Any] = orjson.loads(data)
+    except MalformedJSON as error:
+        raise CallerFault("invalid_json", f"{error}.") from error
     except orjson.JSONDecodeError as error:
         raise CallerFault("invalid_json", "The body is not valid JSON.") from error
-    if not isinstance(document, dict):
-        raise CallerFault("invalid_json", "The body is not a JSON object.")
     return document

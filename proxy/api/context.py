@@ -13,6 +13,7 @@ from proxy.config.reload import Reload
 from proxy.observability.metrics import Metrics
 from proxy.routing.catalog import Catalog
 from proxy.routing.registry import Provider, Registry
+from proxy.sandbox.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Context:
     token: LocalToken | None
     registry: Registry
     catalog: Callable[[], Catalog]
+    sandbox: Sandbox
     metrics: Metrics
     version: str
     active: Callable[[], int]

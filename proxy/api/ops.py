@@ -14,6 +14,7 @@ from proxy.auth.access import is_direct
 from proxy.core import clock
 from proxy.core.errors import CallerFault
 from proxy.routing.registry import Provider
+from proxy.sandbox.sandbox import Sandbox
 
 
 async def health(request: web.BaseRequest, context: Context) -> web.Response:
@@ -30,6 +31,7 @@ async def health(request: web.BaseRequest, context: Context) -> web.Response:
             "uptime_seconds": round(clock.wall() - context.started_at),
             "active_requests": context.active(),
             "providers": [_detailed(p, is_open) for p in context.registry.providers],
+            "execute": _execute(context.sandbox),
         }
     )
 
@@ -63,6 +65,15 @@ async def metrics(request: web.BaseRequest, context: Context) -> web.Response:
         )
     body, content_type = context.metrics.exposition(request.headers.get("accept"))
     return web.Response(body=body, headers={"content-type": content_type})
+
+
+def _execute(sandbox: Sandbox) -> dict[str, Any]:
+    """The engines there are and the walls around them, and what is not there."""
+    return {
+        "enabled": sandbox.config.enabled,
+        "isolation": dict(sandbox.isolation),
+        "missing": dict(sandbox.missing),
+    }
 
 
 def _is_local(request: web.BaseRequest) -> bool:

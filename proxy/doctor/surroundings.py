@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -26,6 +27,10 @@ from proxy.server.port import holder_of
 
 LOOK_S: Final = 10.0
 MOST_SKEW_S: Final = 60.0
+_JAIL_ADVICE: Final = (
+    "install bubblewrap (Debian: apt install bubblewrap) and let this user, or this "
+    "container, make user namespaces"
+)
 
 
 async def listed_models(loaded: Loaded) -> tuple[Model, ...]:
@@ -46,6 +51,7 @@ async def examine_surroundings(loaded: Loaded) -> list[Finding]:
         skews = await asyncio.gather(*(_skew(runtime, one) for one in well))
         findings.append(_clock([skew for skew in skews if skew is not None]))
         findings.append(_servable(runtime))
+        findings += _execute(runtime)
         return findings
 
 
@@ -155,3 +161,20 @@ def _servable(runtime: Runtime) -> Finding:
         return Finding(Grade.FINE, "models", f"{count} can be served")
     advice = "start a model server, set a cloud's key, or try --demo"
     return Finding(Grade.WRONG, "models", "none can be served", advice)
+
+
+def _execute(runtime: Runtime) -> Iterator[Finding]:
+    """Which walls stand around code that nobody trusts, as found by trying them."""
+    sandbox = runtime.sandbox
+    if not sandbox.config.enabled:
+        yield Finding(Grade.FINE, "execute", "off")
+    for engine, walls in sandbox.isolation.items():
+        text = f"walls in force: {', '.join(walls)}"
+        if "jail" in walls:
+            yield Finding(Grade.FINE, f"execute {engine}", text)
+        else:
+            yield Finding(Grade.ODD, f"execute {engine}", text, _JAIL_ADVICE)
+    for engine, why in sandbox.missing.items():
+        grade = Grade.ODD if sandbox.isolation else Grade.WRONG
+        advice = _JAIL_ADVICE if "jail" in why else "install it, or use bin/run"
+        yield Finding(grade, f"execute {engine}", f"not available: {why}", advice)

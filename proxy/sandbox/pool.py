@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -30,7 +31,7 @@ class Pool:
         self._tasks = tasks
         self._ready: list[Process] = []
         self._all: set[Process] = set()
-        self._starting = 0
+        self._starting: set[asyncio.Task[None]] = set()
         self._number = 0
         self._is_closed = False
 
@@ -56,25 +57,26 @@ class Pool:
 
     def warm(self, count: int) -> None:
         """See to it that so many are ready soon."""
-        for _ in range(count - len(self._ready) - self._starting):
-            self._starting += 1
-            self._tasks.start(self._one_more(), "start a sandbox process")
+        for _ in range(count - len(self._ready) - len(self._starting)):
+            task = self._tasks.start(self._one_more(), "start a sandbox process")
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
 
     async def close(self) -> None:
+        """End all, those too that are on their way."""
         self._is_closed = True
         processes = tuple(self._all)
         for process in processes:
             self.discard(process)
         for process in processes:
             await process.ended()
+        await asyncio.gather(*self._starting, return_exceptions=True)
 
     async def _one_more(self) -> None:
         try:
             self.give_back(await self._started())
         except NotStarted as error:
             _log.warning("%s", error)
-        finally:
-            self._starting -= 1
 
     async def _started(self) -> Process:
         self._number += 1
@@ -84,6 +86,7 @@ class Pool:
             raise NotStarted(f"a sandbox process did not start: {error!r}") from error
         if self._is_closed:
             process.kill()
+            await process.ended()
             raise NotStarted("the sandbox is closed")
         self._all.add(process)
         return process

@@ -58,6 +58,10 @@ class _Ends(asyncio.SubprocessProtocol):
     def __init__(self, limit: int) -> None:
         self.out, self.err = _Output(limit), _Output(limit)
         self.gone = asyncio.Event()
+        self.transport: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         (self.out if fd == 1 else self.err).take(data)
@@ -117,6 +121,7 @@ class Process:
                 )
             except BaseException:
                 replies_end.close()
+                _kill_group(ends.transport)  # there already, if this was cancelled
                 raise
         process = cls(transport, ends, replies, replies_end)
         try:
@@ -148,19 +153,18 @@ class Process:
 
     def kill(self) -> None:
         """End it and all that it started, at once."""
-        if self._transport.get_returncode() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._transport.get_pid(), signal.SIGKILL)
+        _kill_group(self._transport)
         stdin = self._transport.get_pipe_transport(0)
         if stdin is not None:
             stdin.close()
         self._replies_end.close()
 
-    async def ended(self) -> None:
-        """Wait until it is gone and all that it printed is here."""
+    async def ended(self, within_s: float = _END_S) -> None:
+        """Wait until it is gone and all that it printed is here; then kill it."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
+            async with asyncio.timeout(within_s):
                 await self._ends.gone.wait()
+        _kill_group(self._transport)
         self._transport.close()
 
     async def _receive(self) -> dict[str, Any]:
@@ -177,6 +181,13 @@ class Process:
         if not isinstance(reply, dict):
             raise Died(None)
         return reply
+
+
+def _kill_group(transport: asyncio.SubprocessTransport | None) -> None:
+    """Kill a process and all of its group: a jail that is being built is two."""
+    if transport is not None and transport.get_returncode() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
 
 
 def _pipe() -> tuple[io.FileIO, io.FileIO]:

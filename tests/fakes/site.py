@@ -23,6 +23,7 @@ from proxy.core.errors import GatewayError
 from proxy.observability.metrics import Metrics
 from proxy.routing.catalog import Catalog
 from proxy.routing.registry import Provider, Registry
+from proxy.sandbox.sandbox import Sandbox
 from proxy.server.ordinary import PARAMS
 from tests.fakes.kinds import KINDS
 
@@ -47,6 +48,7 @@ def context(
         token=LocalToken(Path("/data/local-token"), TOKEN),
         registry=registry,
         catalog=lambda: catalog,
+        sandbox=Sandbox(config.execute, _no_fault),
         metrics=Metrics(),
         version="1.2.3",
         active=lambda: 0,
@@ -97,3 +99,7 @@ async def _answered(
     except GatewayError as error:
         told = {"code": error.code, "message": error.message, "param": error.param}
         return web.Response(status=error.status, body=orjson.dumps(told))
+
+
+def _no_fault(error: BaseException) -> None:
+    raise AssertionError(error)

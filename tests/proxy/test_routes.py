@@ -37,6 +37,7 @@ PROMISED = {
     "POST /anthropic/v1/messages", "POST /anthropic/v1/messages/count_tokens",
     "GET /anthropic/v1/models", "GET /anthropic/v1/models/{id:*}",
     "* /ollama/{rest:*}", "* /lmstudio/{rest:*}", "* /providers/{provider}/{rest:*}",
+    "POST /execute",
     "GET /", "GET /health", "GET /healthz", "GET /readyz", "GET /metrics", "GET /errors",
     "GET /admin/providers", "POST /admin/providers/{id}/enable",
     "POST /admin/providers/{id}/disable", "POST /admin/providers/{id}/drain",
@@ -47,7 +48,7 @@ LATER = (
     "/v1/tools/x", "/v1/memory/x", "/v1/system-prompts/x", "/v1/tenant/config",
     "/v1/images/upload", "/v1/images/store/x", "/c1/x", "/a1/x", "/mcp", "/docs",
     "/playground", "/dashboard", "/openapi", "/openapi.json", "/redoc", "/llm",
-    "/execute", "/admin/keys", "/api/tags",
+    "/admin/keys", "/api/tags",
 )  # fmt: skip
 HERE = Router(ROUTES, RESERVED)
 OWNERS = f"authorization: Bearer {TOKEN}"
@@ -81,8 +82,10 @@ def test_a_row_leads_to_the_pipeline_or_to_a_handler(row: Route) -> None:
     if row.operation is not None:
         known = {*OPERATIONS, FORWARD, PASS_THROUGH, RESPONSE_OBJECT}
         assert row.operation in known
-    assert row.access in {"public", "inference", "reach", "local", "owner"}
-    assert row.tag in {"openai", "anthropic", "pass-through", "operations", "admin"}
+    assert row.access in {"public", "inference", "reach", "local", "owner", "execute"}
+    assert row.tag in {
+        "openai", "anthropic", "pass-through", "execution", "operations", "admin",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROUTES, ids=name)
@@ -143,7 +146,8 @@ async def test_each_row_answers(open_site: OpenSite, row: Route) -> None:
     if row.operation == RESPONSE_OBJECT:
         await site.ask(post("/v1/responses", b'{"model":"tiny"}'))
     reply = await site.ask(request_for(row))
-    assert reply.status == 200, reply
+    is_off = row.access == "execute"  # unless configured
+    assert reply.status == (501 if is_off else 200), reply
     assert reply.header("x-request-id")
     asked = [sent.target for sent in site.upstream.requests]
     assert bool(asked) == (row.operation is not None)

@@ -1,7 +1,7 @@
 """What code needs that monty lacks, as far as that shows without running it.
 
-Its interpreter is asked, with code of ours alone: can it parse this, has it such a
-module, such a built-in? Its answers are remembered.
+Its interpreter is asked, with lines of ours alone: has it such a module, such a
+built-in? Its answers are remembered. What it cannot parse, it says of `never_run`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 Try = Callable[[str], Exception | None]
-"""Runs a line in a fresh session; answers how it failed."""
+"""Runs a line in a session of its own; answers how it failed."""
 
 _NO_FILES: Final = "open"
 _MOST_REMEMBERED: Final = 4096
@@ -25,27 +25,23 @@ class Lacks:
     def __init__(self) -> None:
         self._known: dict[str, bool] = {}
 
-    def find(self, code: str, tree: ast.Module, attempt: Try) -> str | None:
-        """Answer what is lacking, in words; None where nothing is."""
-        unsupported = attempt("if 0:\n" + _indented(code))
-        if isinstance(unsupported, NotImplementedError):
-            return str(unsupported)
+    def find(self, tree: ast.Module, attempt: Try) -> str | None:
+        """Answer what is lacking of modules and names; None where nothing is."""
         for line, words in _needs(tree):
-            if self._fails(line, attempt):
+            known = self._known.get(line)
+            if known is None:
+                if len(self._known) >= _MOST_REMEMBERED:
+                    self._known.clear()
+                known = self._known[line] = attempt(line) is not None
+            if known:
                 return words
         return None
 
-    def _fails(self, line: str, attempt: Try) -> bool:
-        known = self._known.get(line)
-        if known is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            known = self._known[line] = attempt(line) is not None
-        return known
 
-
-def _indented(code: str) -> str:
-    return "".join(f" {line}" for line in code.splitlines(keepends=True)) + "\n pass\n"
+def never_run(code: str) -> str:
+    """Make code that is parsed in full, of which nothing is run."""
+    lines = "".join(f" {line}" for line in code.splitlines(keepends=True))
+    return f"if 0:\n{lines}\n pass\n"
 
 
 def _needs(tree: ast.Module) -> Iterator[tuple[str, str]]:

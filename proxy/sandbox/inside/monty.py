@@ -15,7 +15,7 @@ import pydantic_monty as monty
 
 from proxy.sandbox.inside import look, walls
 from proxy.sandbox.inside.channel import Channel, raised, result
-from proxy.sandbox.inside.lacks import Lacks
+from proxy.sandbox.inside.lacks import Lacks, never_run
 
 # Names that code of a user is unlikely to use; if it does, it spoils its own run.
 _INPUT: Final = "_local_ai_input"
@@ -55,10 +55,12 @@ def _perform(
         return refusal
     printed = Printed(settings["outputBytes"])
     try:
-        if job["onlyIfAble"] and (what := _lacking(pool, job["code"], tree, lacks)):
+        if job["onlyIfAble"] and (what := _lacking(pool, tree, lacks)):
             return {"kind": "lacks", "what": what}
         with _session(pool, job["timeout"], settings["memoryBytes"]) as session:
             run = _Run(session, printed, job["code"])
+            if job["onlyIfAble"] and (what := run.unsupported()):
+                return {"kind": "lacks", "what": what}
             reply = run.perform(entry, given, settings["outputBytes"])
     except monty.MontyCrashedError:
         reply = raised("RuntimeError", "the interpreter crashed", "")
@@ -77,20 +79,16 @@ def _session(pool: monty.Monty, timeout_s: float, memory_bytes: int) -> Any:
     return pool.checkout(limits=limits, os_policy={"sleep_system_max": timeout_s})
 
 
-def _lacking(
-    pool: monty.Monty, code: str, tree: ast.Module, lacks: Lacks
-) -> str | None:
-    with _session(pool, 1.0, 64 << 20) as session:
-
-        def attempt(line: str) -> Exception | None:
+def _lacking(pool: monty.Monty, tree: ast.Module, lacks: Lacks) -> str | None:
+    def attempt(line: str) -> Exception | None:
+        with _session(pool, 1.0, 64 << 20) as session:
             try:
                 session.feed_run(line)
             except monty.MontyError as error:
-                inner = error.exception()
-                return inner if isinstance(inner, Exception) else error
-            return None
+                return error
+        return None
 
-        return lacks.find(code, tree, attempt)
+    return lacks.find(tree, attempt)
 
 
 class Printed:
@@ -125,10 +123,22 @@ class _Run:
         self._session = session
         self._printed = printed
         self._code = code
+        self._fed = 0  # which the interpreter names its sources after
+        self._source = ""
+
+    def unsupported(self) -> str | None:
+        """Answer what of the code the interpreter cannot parse, in its words."""
+        try:
+            self._feed(never_run(self._code))
+        except monty.MontyError as error:
+            inner = error.exception()
+            return str(inner) if isinstance(inner, NotImplementedError) else None
+        return None
 
     def perform(
         self, entry: look.Entry | None, given: dict[str, Any], limit: int
     ) -> dict[str, Any]:
+        self._source = f"<python-input-{self._fed}>"
         try:
             self._feed(
                 self._code, {look.RESULT: None, **given} if entry is None else None
@@ -141,7 +151,7 @@ class _Run:
             value = self._feed(f"{_VALUE} = {call}\n{_VALUE}", inputs)
             return self._reply(value, limit)
         except monty.MontyError as error:
-            return _told(error)
+            return _told(error, self._source)
 
     def _reply(self, value: Any, limit: int) -> dict[str, Any]:
         type_name = str(self._feed(f"type({_VALUE}).__name__"))
@@ -150,15 +160,17 @@ class _Run:
         return result(value, type_name, limit)
 
     def _feed(self, code: str, inputs: dict[str, Any] | None = None) -> Any:
+        self._fed += 1
         return self._session.feed_run(code, inputs=inputs, print_callback=self._printed)
 
 
-def _told(error: monty.MontyError) -> dict[str, Any]:
+def _told(error: monty.MontyError, source: str) -> dict[str, Any]:
+    """Tell of an exception: its frames in the code alone, which was fed as `source`."""
     inner = error.exception()
     frames: list[monty.Frame] = []
     with contextlib.suppress(AttributeError):  # not every kind has one
         frames = error.traceback()  # type: ignore[attr-defined]
-    own = [frame for frame in frames if frame.filename == "<python-input-0>"]
+    own = [frame for frame in frames if frame.filename == source]
     if len(own) > _MOST_FRAMES:
         own = own[: _MOST_FRAMES // 2] + own[-_MOST_FRAMES // 2 :]
     shown = "".join(

@@ -43,10 +43,6 @@ MODEL = "id: m, providerId: vllm"
             "1: database.url: no database is used by this version; leave the key out",
         ),
         (
-            "execute: {enabled: true}",
-            "1: execute.enabled: code is not run by this version; leave the key out",
-        ),
-        (
             "cache: {enabled: true}",
             "1: cache.enabled: replies are not cached by this version; leave the key out",
         ),
@@ -117,18 +113,10 @@ def test_defaults_are_refused_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("priorities: {a: 1}", "priorities"),
-        ("routing: {affinity: false}", "routing.affinity"),
-        ("routing: {queue: {maxLength: 3}}", "routing.queue"),
         ("server: {trustedProxies: [10.0.0.0/8]}", "server.trustedProxies"),
         ("logging: {requestLog: {bodies: true}}", "logging.requestLog.bodies"),
         ("metrics: {currency: {code: EUR}}", "metrics.currency"),
-        (
-            f"providers: [{{{PROVIDER}, maxConcurrent: 1}}]",
-            "providers[0].maxConcurrent",
-        ),
         (f"providers: [{{{PROVIDER}, cacheSalt: true}}]", "providers[0].cacheSalt"),
-        (f"models: [{{{MODEL}, fallbacks: [x]}}]", "models[0].fallbacks"),
         (
             f"models: [{{{MODEL}, constraints: {{minMaxTokens: 9}}}}]",
             "models[0].constraints.minMaxTokens",
@@ -140,10 +128,3 @@ def test_a_key_without_effect_is_a_warning(
 ) -> None:
     (told,) = warnings(text)
     assert told.startswith(f"1: {path}: has no effect in this version: ")
-
-
-def test_more_keys_than_one_are_said_not_to_take_turns(warnings: Faults) -> None:
-    text = f"providers: [{{{PROVIDER}, authSecrets: [A_K, B_K]}}]"
-    assert warnings(text, {"A_K": "1", "B_K": "2"}) == [
-        "1: providers[0].authSecrets: only the first is used by this version"
-    ]

@@ -126,7 +126,9 @@ async def test_one_that_starts_while_closing_is_ended(tasks: Tasks) -> None:
     start.may_start.clear()
     pool.warm(1)
     await settle()
-    await pool.close()
-    start.may_start.set()
+    closing = asyncio.create_task(pool.close())
     await settle()
+    assert not closing.done()
+    start.may_start.set()
+    await closing
     assert [made.is_alive for made in start.made] == [False]

@@ -142,6 +142,24 @@ async def test_a_program_that_is_not_there_is_an_error() -> None:
         await Process.start(Command(("/nonexistent/program",), None, None), {}, 10)
 
 
+async def test_a_start_that_is_given_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    # A child of its own, as bubblewrap has one while it builds.
+    script = (
+        "import os, pathlib, sys, time\nos.fork()\n"
+        f"(pathlib.Path({str(tmp_path)!r}) / str(os.getpid())).touch()\ntime.sleep(60)"
+    )
+    starts = asyncio.create_task(Process.start(command(script), {}, 10))
+
+    def pids() -> list[int]:
+        return [int(file.name) for file in tmp_path.iterdir()]
+
+    await until(lambda: len(pids()) == 2, "two processes")
+    starts.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starts
+    await until(lambda: all(map(is_gone, pids())), "their end")
+
+
 async def test_killing_ends_its_children_too() -> None:
     script = READY + (
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"

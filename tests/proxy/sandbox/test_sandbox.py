@@ -175,6 +175,13 @@ async def test_choosing_runs_nothing(sandbox: Sandbox) -> None:
     assert (got.engine, got.stdout) == ("cpython", "once\n")
 
 
+async def test_a_traceback_has_the_codes_lines_however_it_was_chosen(
+    sandbox: Sandbox,
+) -> None:
+    error = await failure(asking(sandbox, None)("x = 1\ndef f():\n    return 1 / 0"))
+    assert error.message.endswith('File "<code>", line 3, in f\n    return 1 / 0')
+
+
 async def test_an_engine_that_is_asked_for_is_the_one(sandbox: Sandbox) -> None:
     error = await failure(asking(sandbox, "monty")("import enum"))
     assert "enum" in error.message
