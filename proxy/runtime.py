@@ -41,9 +41,11 @@ from proxy.relay.client import Client
 from proxy.relay.origin import Origin, Tls, read_origin
 from proxy.routing.catalog import Catalog
 from proxy.routing.discovery import Discovery
+from proxy.routing.dispatch import Dispatch
 from proxy.routing.registry import WELL, Registry
 from proxy.routing.responses import ResponseOwners
 from proxy.sandbox.sandbox import Sandbox
+from proxy.state.memory import MemoryState
 
 _log: Final = logging.getLogger("local_ai")
 _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not bound
@@ -92,6 +94,15 @@ class Runtime:
             self.tasks,
             config,
             (config.server.host, config.server.port),
+        )
+        self.state = MemoryState()
+        self.dispatch = Dispatch(
+            self.registry,
+            self.state,
+            self.discovery.health,
+            self.ticker,
+            self.tasks,
+            config,
         )
         # What is made anew by each: see _generation.
         self._former: list[Generation] = []
@@ -210,6 +221,7 @@ class Runtime:
         self._former = [one for one in self._former if one.pipeline.active]
         self._former.append(old)
         self._take(made)
+        self.dispatch.load(config)
         self.discovery.load(config)
         changed = self.registry.load(config.providers, self.discovery.finds)
         self.discovery.add_certain()
@@ -236,6 +248,7 @@ class Runtime:
             carrier,
             Passages(config, self.registry, self.catalog, self.owners, access),
             Desk(log, self.metrics),
+            self.dispatch,
             instance_id=self._instance_id,
             look_again=self.discovery.look_now,
         )
@@ -273,6 +286,7 @@ class Runtime:
     def _rebuild(self) -> None:
         self._catalog = Catalog(self.config, self.registry.providers)
         self.metrics.know_models(self._catalog.labels)
+        self.dispatch.queue.reconsider()
 
     def _fetch_for(self, provider: ProviderConfig) -> Fetch:
         origin = self.origins(provider)

@@ -23,6 +23,7 @@ from providers.wire.usage import Usage
 LIMIT_BYTES: Final = 8 << 20
 
 _OPENAI: Final = frozenset({Dialect.CHAT, Dialect.RESPONSES})
+_any_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 _list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ANSWERS: Final = (
     "choices",
@@ -49,6 +50,17 @@ def read_usage(dialect: Dialect, body: bytes) -> Usage | None:
     if dialect is Dialect.MESSAGES:
         return anthropic_usage(members.get("usage"))
     return openai_usage(members.get("usage"))
+
+
+def is_json(body: bytes) -> bool:
+    """Tell whether a body is one whole JSON object or list; too large a one passes."""
+    if len(body) > LIMIT_BYTES:
+        return True
+    try:
+        _any_decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return bool(_members(body))
+    return body.lstrip()[:1] in (b"{", b"[")
 
 
 def read_response_id(body: bytes) -> str | None:

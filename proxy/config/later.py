@@ -31,10 +31,6 @@ _REFUSED: Final = {
 }
 
 _IGNORED: Final[Mapping[str, str]] = {
-    "priorities": "requests do not queue yet",
-    "routing.affinity": "sessions are not kept together yet",
-    "routing.retry": "failed requests are not asked again yet",
-    "routing.queue": "requests do not queue yet",
     "embeddings.substitutes": "nothing is substituted yet",
     "server.trusted_proxies": "X-Forwarded-* is not believed yet",
     "logging.request_log.retain_days": "records are not stored yet",
@@ -42,14 +38,9 @@ _IGNORED: Final[Mapping[str, str]] = {
     "metrics.currency": "costs are not counted yet",
 }
 _IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {
-    "max_concurrent": "slots are shown, but no request is held back yet",
-    "wake": "no machine is woken yet",
     "cache_salt": "no salt is sent yet",
 }
 _IGNORED_OF_MODELS: Final[Mapping[str, str]] = {
-    "max_concurrent": "slots are shown, but no request is held back yet",
-    "fallbacks": "no other model is asked yet",
-    "context_fallbacks": "no other model is asked yet",
     "constraints.min_max_tokens": "it is shown, but not enforced yet",
     "constraints.accepts_image_url": "it is shown, but not enforced yet",
 }
@@ -69,10 +60,6 @@ def refuse_what_is_not_there(read: Validated, report: Report) -> None:
     for at, entry in read.providers:
         path: Path = ("providers", at)
         _warn_of_ignored(path, entry, _ANY_PROVIDER, _IGNORED_OF_PROVIDERS, report)
-        if len(entry.auth_secrets) > 1:
-            report.warn(
-                (*path, "authSecrets"), "only the first is used by this version"
-            )
     for at, model in read.models:
         _warn_of_ignored(("models", at), model, _ANY_MODEL, _IGNORED_OF_MODELS, report)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,19 +15,18 @@ from providers.wire.holds import hold_for
 from providers.wire.usage import Usage
 from providers.wire.watch import Watch
 from providers.wire.watches import watch_for
-from providers.wire.whole import read_error, read_response_id, read_usage
+from providers.wire.whole import is_json, read_error, read_response_id, read_usage
 from proxy.accounting.prices import cost_usd
 from proxy.config import Config, ProviderConfig
 from proxy.core import clock
 from proxy.core.errors import ProviderFault
-from proxy.core.types import Attempt, Pair
+from proxy.core.types import Attempt
 from proxy.pipeline import failures, heads
 from proxy.pipeline.order import Course, Order, Treatment
 from proxy.relay.client import Client, Outgoing
-from proxy.relay.errors import BrokenReply, CallerStalled, Phase, UpstreamFailed
+from proxy.relay.errors import CallerStalled, Phase, UnfitReply, UpstreamFailed
 from proxy.relay.head import ReplyHead
-from proxy.relay.headers import block_for_caller, sse_fields
-from proxy.relay.keepalive import KeepAlive
+from proxy.relay.headers import block_for_caller
 from proxy.relay.modes import (
     REFUSAL_LIMIT,
     WHOLE_LIMIT,
@@ -37,6 +37,7 @@ from proxy.relay.modes import (
 )
 from proxy.relay.origin import Origin
 from proxy.relay.transfer import Transfer
+from proxy.routing.outcome import ANSWERED, LEFT, Ending, Outcome, of_fault
 from proxy.routing.responses import ResponseOwners
 
 _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
@@ -50,6 +51,8 @@ _REDIRECTS: Final = frozenset(range(300, 400)) - {304}
 # Operations whose streams end with a terminator of their dialect. Others may stream
 # events too (speech, transcriptions, images), whose end HTTP alone tells.
 _TERMINATED: Final = frozenset({"chat", "completions", "responses", "messages"})
+# Operations whose whole answers are JSON. Others may be text or media.
+_JSON: Final = _TERMINATED | {"count_tokens", "embeddings", "rerank", "moderations"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,11 @@ class Carrier:
 
     def carry(
         self, course: Course, order: Order, out: Outgoing
-    ) -> Coroutine[Any, Any, None]:
-        """Do it. Raises GatewayError when the caller's answer must be an error."""
-        return _Ride(self, course, order, self._keep_alive(course, order)).carry(out)
+    ) -> Coroutine[Any, Any, Outcome]:
+        """Do it; answers how it ended. With an `error` nothing of a reply has been
+        given to the caller, unless the ending is CUT.
+        """
+        return _Ride(self, course, order).carry(out)
 
     def note_owner(self, course: Course) -> None:
         """Remember who makes the response that passes, if it has an id yet."""
@@ -81,26 +86,6 @@ class Carrier:
         if response_id is not None:
             self.owners.remember(response_id, record.tenant, order.provider.id)
 
-    def _keep_alive(self, course: Course, order: Order) -> KeepAlive | None:
-        """Comments are for streams of SSE: what the dialect's streams are."""
-        if not order.stream or order.dialect is Dialect.OLLAMA:
-            return None
-        stream = self.config.stream
-
-        def commit() -> list[Pair]:
-            course.framing = Framing.SSE
-            return sse_fields(
-                [*heads.of_request(course), ("content-type", "text/event-stream")]
-            )
-
-        before = order.treatment is Treatment.MODEL and stream.keep_alive_before_headers
-        return KeepAlive(
-            course.reply,
-            stream.keep_alive_seconds,
-            clock.monotonic(),
-            commit if before else None,
-        )
-
 
 class _Ride(Transfer):
     """One attempt: the transfer, and what its reply turns out to be."""
@@ -109,22 +94,16 @@ class _Ride(Transfer):
         "_attempt",
         "_carrier",
         "_course",
-        "_keep_alive",
         "_order",
+        "_passes_on",
         "_watch",
     )
 
-    def __init__(
-        self,
-        carrier: Carrier,
-        course: Course,
-        order: Order,
-        keep_alive: KeepAlive | None,
-    ) -> None:
+    def __init__(self, carrier: Carrier, course: Course, order: Order) -> None:
         super().__init__(course.reply, order.limits, carrier.ticker)
         self._carrier = carrier
-        self._keep_alive = keep_alive
         self._course = course
+        self._passes_on = False
         self._order = order
         self._watch: Watch | None = None
         record = course.record
@@ -133,32 +112,34 @@ class _Ride(Transfer):
         self._attempt = attempt = Attempt(record.provider, order.upstream_model)
         record.attempts.append(attempt)
 
-    async def carry(self, out: Outgoing) -> None:
-        carrier, keep_alive = self._carrier, self._keep_alive
-        provider = self._order.provider
-        provider.active += 1
+    async def carry(self, out: Outgoing) -> Outcome:
+        carrier, keep_alive = self._carrier, self._course.keep_alive
         if keep_alive is not None:
             carrier.ticker.add(keep_alive)
         try:
-            origin = carrier.origin_of(provider.config)
+            origin = carrier.origin_of(self._order.provider.config)
             body = await self.run(carrier.client, origin, out)
-            if body is not None:
-                self._answer(body)
+            return ANSWERED if body is None else self._answer(body)
         except UpstreamFailed as error:
-            fault = failures.from_relay(
-                error, provider, streaming=self._watch is not None
-            )
-            self._attempt.code = fault.code
-            raise fault from error
+            return self._failed(error, out)
         except CallerStalled:
             self._reply.abort()
             self._course.record.status = 499
             self._course.record.code = "client_closed_request"
+            return LEFT
         finally:
-            provider.active -= 1
-            if keep_alive is not None:
-                carrier.ticker.discard(keep_alive)
             self._note()
+
+    def _failed(self, error: UpstreamFailed, out: Outgoing) -> Outcome:
+        """Read what the connection came to."""
+        fault = failures.from_relay(
+            error, self._order.provider, streaming=self._watch is not None
+        )
+        self._attempt.code = fault.code
+        has_passed = self._passes_on and self.body_began
+        ending = Ending.CUT if has_passed else failures.ending_of(error)
+        spent = not isinstance(out.body, bytes) and self.sent_at is not None
+        return Outcome(ending, fault, spent=spent)
 
     # -- when the head is there -------------------------------------------------
 
@@ -167,21 +148,27 @@ class _Ride(Transfer):
         self._attempt.status = status = head.status
         order, kind = self._order, _kind(head)
         if status in _REDIRECTS and order.prefix is None:
-            raise BrokenReply("it answered with a redirect", Phase.FIRST_BYTE)
+            raise UnfitReply("it answered with a redirect", Phase.FIRST_BYTE)
         is_model = order.treatment is Treatment.MODEL
         framing = kind.framing
-        if self._keep_alive is not None and (
+        keep_alive = self._course.keep_alive
+        if keep_alive is not None and (
             framing is not Framing.SSE or not self._ends_as_known()
         ):
             # Comments have no place in a reply that is no stream of known events.
-            self._carrier.ticker.discard(self._keep_alive)
+            self._carrier.ticker.discard(keep_alive)
         if order.treatment is Treatment.PLAIN or not 200 <= status < 300:
-            return Gathered(REFUSAL_LIMIT, None) if is_model else self._plain(head)
+            if not is_model:
+                return self._plain(head)
+            self.bound(order.provider.config.timeouts.whole)
+            return Gathered(REFUSAL_LIMIT, None)
         if framing is Framing.PLAIN and (is_model or kind.is_json):
+            if is_model and self._ends_as_known():
+                self.bound(order.provider.config.timeouts.whole)
             return Gathered(WHOLE_LIMIT, self._overflow)
         if kind.is_coded and is_model and framing is not Framing.PLAIN:
             # Its events cannot be told apart, and we had asked for it plain.
-            raise BrokenReply("it compressed a stream unasked", Phase.FIRST_BYTE)
+            raise UnfitReply("it compressed a stream unasked", Phase.FIRST_BYTE)
         if framing is Framing.PLAIN or kind.is_coded or not self._ends_as_known():
             return self._plain(head)
         return self._events(head, framing)
@@ -198,7 +185,8 @@ class _Ride(Transfer):
 
     def _plain(self, head: ReplyHead) -> Mode:
         if self._reply.started:
-            raise BrokenReply("it answered no stream to a stream", Phase.FIRST_BYTE)
+            raise UnfitReply("it answered no stream to a stream", Phase.FIRST_BYTE)
+        self._passes_on = True
         self._reply.start(
             head.status, (), _length(head, self._course), self._block(head)
         )
@@ -207,8 +195,9 @@ class _Ride(Transfer):
     def _events(self, head: ReplyHead, framing: Framing) -> Mode:
         order, config = self._order, self._carrier.config
         if self._reply.started and framing is not Framing.SSE:
-            raise BrokenReply("it answered no stream to a stream", Phase.FIRST_BYTE)
+            raise UnfitReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         known = order.treatment is Treatment.MODEL
+        self._passes_on = True
         watch = watch_for(
             order.dialect,
             framing,
@@ -238,47 +227,70 @@ class _Ride(Transfer):
 
     # -- when a whole body is there -----------------------------------------------
 
-    def _answer(self, body: bytes) -> None:
+    def _answer(self, body: bytes) -> Outcome:
+        """Give a whole reply to the caller, or say why it is none."""
         order, head = self._order, self.head
         assert head is not None
         if order.treatment is not Treatment.MODEL:
             self._give(head, body)
-            return
+            return ANSWERED
         if 200 <= head.status < 300 and (
             not _kind(head).is_json or read_error(body) is None
         ):
-            self._give(head, body)
-            return
+            return self._give_answer(head, body)
         fault = order.provider.adapter.interpret(head.status, head.pairs, body)
         error = failures.from_fault(fault, order.provider)
         self._attempt.code = error.code
-        own_words = fault.blame is Blame.CALLER and not fault.tells_secret
-        if own_words and self._speaks_dialect(head, body):
+        outcome = of_fault(fault, error)
+        if fault.blame is not Blame.CALLER or fault.tells_secret:
+            return outcome
+        if not self._speaks_dialect(head, body):
+            return outcome
+        # Some answer 200 with an error in it: the caller gets the real status.
+        self.trailers = ()
+        if outcome.ending is Ending.CALLER:
             self._course.record.code = error.code
-            # Some answer 200 with an error in it: the caller gets the real status.
-            self.trailers = ()
             self._give(head, body, fault.status)
-            return
-        raise error
+            return Outcome(Ending.CALLER, status=fault.status)
+        words = self._course.words = self._course.words or {}
+        words[error] = partial(self._give, head, body, fault.status)
+        return outcome
 
-    def _give(self, head: ReplyHead, body: bytes, status: int | None = None) -> None:
-        """Pass a whole reply on; one that came too late for its head goes in-band."""
-        reply, order, course = self._reply, self._order, self._course
-        if reply.started:
-            raise ProviderFault(
-                "upstream_error",
-                f"Provider {order.provider.id} answered no stream to a stream.",
-            )
-        block = self._block(head)
-        if 200 <= head.status < 300 and _kind(head).is_json:
-            usage = read_usage(order.dialect, body)
-            if usage is not None:
-                self._take_usage(usage)
-                if (cost := course.record.cost_usd) is not None:
-                    block += b"x-proxy-cost-usd: %.6f\r\n" % cost
-            if order.dialect is Dialect.RESPONSES:
-                self._carrier.own(course, read_response_id(body))
+    def _give_answer(self, head: ReplyHead, body: bytes) -> Outcome:
+        """Give an answer that is one: JSON where the operation's answers are JSON."""
+        order, course = self._order, self._course
+        if self._reply.started:
+            return self._unfit("it answered no stream to a stream")
+        usage = read_usage(order.dialect, body) if body else None
+        if usage is None and course.call.operation in _JSON and not is_json(body):
+            return self._unfit("its answer is not JSON, or not all of it")
+        block = b""
+        if usage is not None:
+            self._take_usage(usage)
+            if (cost := course.record.cost_usd) is not None:
+                block = b"x-proxy-cost-usd: %.6f\r\n" % cost
+        if order.dialect is Dialect.RESPONSES:
+            self._carrier.own(course, read_response_id(body))
+        self._give(head, body, block=block)
+        return ANSWERED
+
+    def _unfit(self, why: str) -> Outcome:
+        provider = self._order.provider
+        error = ProviderFault("upstream_error", f"Provider {provider.id}: {why}.")
+        self._attempt.code = error.code
+        return Outcome(Ending.FAILED, error)
+
+    def _give(
+        self,
+        head: ReplyHead,
+        body: bytes,
+        status: int | None = None,
+        block: bytes = b"",
+    ) -> None:
+        """Pass a whole reply on as it is, but for its status if one is given."""
+        reply, course = self._reply, self._course
         status, trailers = status or head.status, self.trailers
+        block += self._block(head)
         if not trailers and course.call.method != "HEAD":
             reply.whole(status, (), body, block)
             return

@@ -12,8 +12,10 @@ from proxy.relay.errors import (
     ConnectFailed,
     Phase,
     TimedOut,
+    UnfitReply,
     UpstreamFailed,
 )
+from proxy.routing.outcome import Ending
 from proxy.routing.registry import Provider
 
 _LIMIT_NAMES: Final = {
@@ -51,6 +53,18 @@ def from_relay(
     if isinstance(error, BrokenReply) and streaming:
         return ProviderFault("upstream_stream_broken", f"{who}: {error.message}.")
     return ProviderFault("upstream_error", f"{who}: {error.message}.")
+
+
+def ending_of(error: UpstreamFailed) -> Ending:
+    """What a failure of the connection, before any body byte, means for others."""
+    if isinstance(error, ConnectFailed):
+        return Ending.UNREACHABLE
+    if isinstance(error, TimedOut):
+        if error.phase is Phase.CONNECT:
+            return Ending.UNREACHABLE
+        if error.phase in (Phase.FIRST_BYTE, Phase.WHOLE):
+            return Ending.TIMED_OUT
+    return Ending.FAILED if isinstance(error, UnfitReply) else Ending.BROKEN
 
 
 def from_fault(fault: Fault, provider: Provider) -> GatewayError:

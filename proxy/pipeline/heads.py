@@ -35,12 +35,16 @@ def of_request(course: Course) -> list[Pair]:
 
 def of_order(course: Course, order: Order, overhead_s: float) -> list[Pair]:
     """What every answered model call carries besides."""
-    return [
+    record = course.record
+    pairs = [
         *of_request(course),
         *_of_choice(order.provider.id, order.upstream_model, order.applied),
-        ("x-proxy-attempts", str(len(course.record.attempts))),
+        ("x-proxy-attempts", str(len(record.attempts))),
         ("x-proxy-overhead-ms", f"{overhead_s * 1000:.2f}"),
     ]
+    if record.queue_s:
+        pairs.append(("x-proxy-queue-ms", f"{record.queue_s * 1000:.2f}"))
+    return pairs
 
 
 def block_of_order(course: Course, order: Order, overhead_s: float) -> bytes:
@@ -52,12 +56,15 @@ def block_of_order(course: Course, order: Order, overhead_s: float) -> bytes:
     else:  # ids are printable ASCII
         shown = record.client_request_id or record.id
         first = b"x-request-id: %b\r\n" % shown.encode()
-    return b"%b%bx-proxy-attempts: %d\r\nx-proxy-overhead-ms: %.2f\r\n" % (
+    block = b"%b%bx-proxy-attempts: %d\r\nx-proxy-overhead-ms: %.2f\r\n" % (
         first,
         fields,
         len(record.attempts),
         overhead_s * 1000,
     )
+    if record.queue_s:
+        block += b"x-proxy-queue-ms: %.2f\r\n" % (record.queue_s * 1000)
+    return block
 
 
 def of_error(course: Course, error: GatewayError, overhead_s: float) -> list[Pair]:

@@ -21,11 +21,14 @@ from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
 from proxy.config import ModelConfig
 from proxy.core.call import Call
 from proxy.core.errors import CallerFault
+from proxy.core.types import ANYONE
 from proxy.pipeline import heads
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.relay.client import Outgoing
 from proxy.relay.inflate import inflate
+from proxy.routing.affinity import Marks, marks
 from proxy.routing.model import Candidate
+from proxy.routing.needs import Needs
 
 _REMEMBERED_SHAPES: Final = 16
 _REMEMBERED_ORDERS: Final = 16
@@ -37,13 +40,26 @@ _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
 class ModelRequest(Protocol):
-    """What routing needs of a request, and how it becomes an order with a body."""
+    """What routing needs of a request (routing.choose.Asked), and how it becomes an
+    order with a body. `known_marks` are its marks if they have been asked for; `key` is
+    the place of the provider's key to be used.
+    """
 
     model: str
     stream: bool
     previous_response_id: str | None
 
-    def order_for(self, candidate: Candidate, via: str) -> Order: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def known_marks(self) -> Marks | None: ...
+
+    def needs(self) -> Needs: ...
+
+    def marks(self) -> Marks: ...
+
+    def order_for(self, candidate: Candidate, via: str, key: int = 0) -> Order: ...
 
     def outgoing(self, order: Order) -> Outgoing: ...
 
@@ -85,8 +101,10 @@ class JsonRequest:
     __slots__ = (
         "_call",
         "_members",
+        "_needs",
         "_operation",
         "_shape",
+        "known_marks",
         "model",
         "previous_response_id",
         "stream",
@@ -96,6 +114,8 @@ class JsonRequest:
         self._call = call
         self._operation = operation
         self._members = members
+        self._needs: Needs | None = None
+        self.known_marks: Marks | None = None
         self._shape = shape = _shape(call, operation, members)
         self.model = shape.model
         self.stream = shape.stream
@@ -103,13 +123,30 @@ class JsonRequest:
             _previous(members) if operation.dialect is Dialect.RESPONSES else None
         )
 
-    def order_for(self, candidate: Candidate, via: str) -> Order:
+    @property
+    def size_bytes(self) -> int:
+        return len(self._members.body)
+
+    def needs(self) -> Needs:
+        if self._needs is None:
+            self._needs = Needs(self._operation.name, self._members, stream=self.stream)
+        return self._needs
+
+    def marks(self) -> Marks:
+        if self.known_marks is None:
+            headers = self._call.headers
+            self.known_marks = marks(ANYONE.tenant, self.model, headers, self._members)
+        return self.known_marks
+
+    def order_for(self, candidate: Candidate, via: str, key: int = 0) -> Order:
         """What to ask of a candidate; remembered with the head, which comes again."""
+        if key:
+            return self._order_for(candidate, via, key)
         orders = self._shape.orders
         known = orders.get(id(candidate))
         if known is not None and known[0] is candidate:
             return known[1]
-        order = self._order_for(candidate, via)
+        order = self._order_for(candidate, via, key)
         if len(orders) >= _REMEMBERED_ORDERS:
             orders.clear()
         orders[id(candidate)] = candidate, order
@@ -121,9 +158,9 @@ class JsonRequest:
             return order.outgoing(members.splice(order.set_fields, order.drop_fields))
         return order.outgoing(members.body)
 
-    def _order_for(self, candidate: Candidate, via: str) -> Order:
+    def _order_for(self, candidate: Candidate, via: str, key: int) -> Order:
         provider, call, operation = candidate.provider, self._call, self._operation
-        adapter, names = provider.adapter, self._members.names
+        adapter, names = provider.adapter_with(key), self._members.names
         changes, applied = self._configured(candidate.model)
         added_usage = self._wants_usage(adapter.capabilities.usage_option)
         if added_usage:
@@ -248,10 +285,20 @@ class FormRequest:
     limit_bytes: int
     stream: bool = False
     previous_response_id: str | None = None
+    size_bytes: int = 0
+    known_marks: Marks | None = None
 
-    def order_for(self, candidate: Candidate, via: str) -> Order:
+    def needs(self) -> Needs:
+        return Needs(self.operation.name)
+
+    def marks(self) -> Marks:
+        if self.known_marks is None:
+            self.known_marks = marks(ANYONE.tenant, self.model, self.call.headers, None)
+        return self.known_marks
+
+    def order_for(self, candidate: Candidate, via: str, key: int = 0) -> Order:
         provider = candidate.provider
-        prepared = provider.adapter.prepare(
+        prepared = provider.adapter_with(key).prepare(
             Request(
                 operation=self.operation,
                 model=candidate.upstream_model,

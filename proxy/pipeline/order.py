@@ -13,6 +13,7 @@ from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.types import Pair, Record
 from proxy.relay.client import Outgoing
+from proxy.relay.keepalive import KeepAlive
 from proxy.relay.origin import Origin
 from proxy.relay.transfer import Limits
 from proxy.routing.registry import Provider
@@ -41,7 +42,7 @@ class Order:
     says that the caller asked for one; `added_usage` that we, not the caller, asked
     for usage in it; `applied` is what x-proxy-applied reports. `prefix` is what stands
     before the provider's own paths when its caller asks for them (pass-through); None
-    where a redirect would lead nowhere.
+    where a redirect would lead nowhere. `takes_slot` tells that it is inference.
     """
 
     provider: Provider
@@ -57,6 +58,7 @@ class Order:
     applied: tuple[str, ...] = ()
     model: ModelConfig | None = None
     prefix: str | None = None
+    takes_slot: bool = True
     set_fields: Mapping[str, bytes] = field(default_factory=dict)
     drop_fields: frozenset[str] = frozenset()
     lines: dict[Origin, bytes] | None = None
@@ -89,7 +91,9 @@ class Course:
     once that is known. `watch` reads the stream that passes; `framing` is that of the
     reply the caller is getting, once it is a stream of events; `interruption` is why
     the gateway itself ends the call, `farewell` what is said before it does, `cancel`
-    how. None once the call has ended.
+    how; None once the call has ended. `keep_alive` speaks while nothing else does;
+    `words` pass on what providers themselves said of errors, should the caller be told
+    one of these.
     """
 
     call: Call
@@ -103,6 +107,8 @@ class Course:
     order: Order | None = None
     watch: Watch | None = None
     farewell: Callback | None = None
+    keep_alive: KeepAlive | None = None
+    words: dict[GatewayError, Callback] | None = None
 
     def interrupt(self, error: GatewayError) -> None:
         """End the call with `error`, in-band if its stream has begun."""

@@ -84,6 +84,7 @@ class Passages:
             Treatment.INFERENCE if streams else Treatment.PLAIN,
             limits_of(provider.config.timeouts, is_bounded=False),
             prefix=prefix,
+            takes_slot=limit is not None,
         )
         return order, order.outgoing(_body(call.body, limit), call.body.length)
 

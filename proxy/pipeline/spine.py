@@ -19,8 +19,9 @@ from proxy.core.types import ANYONE, Headers, Pair, Record
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Metrics
 from proxy.pipeline import heads, model
+from proxy.pipeline.attempts import Attempts
 from proxy.pipeline.carry import Carrier
-from proxy.pipeline.order import Course, Order
+from proxy.pipeline.order import Course
 from proxy.pipeline.passage import (
     FORWARD,
     PASS_THROUGH,
@@ -30,8 +31,8 @@ from proxy.pipeline.passage import (
     gather_body,
 )
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
-from proxy.routing import select
 from proxy.routing.catalog import Catalog
+from proxy.routing.dispatch import Dispatch
 
 _log: Final = logging.getLogger("local_ai.pipeline")
 
@@ -54,21 +55,21 @@ class Pipeline:
         carrier: Carrier,
         passages: Passages,
         desk: Desk,
+        dispatch: Dispatch,
         *,
         instance_id: str,
         look_again: Callable[[], Awaitable[None]],
     ) -> None:
         """`look_again` looks for servers when nobody serves a model."""
         self._config = config
-        self._catalog = catalog
         self._carrier = carrier
         self._passages = passages
         self._tunnels = Tunnels(carrier)
         self._desk = desk
         self._courses: set[Course] = set()
-        self._look_again = look_again
         self._via_mark = f"local-ai-{instance_id}"
-        self._via = f"1.1 {self._via_mark}"
+        self._via = via = f"1.1 {self._via_mark}"
+        self._attempts = Attempts(config, catalog, carrier, dispatch, look_again, via)
         self._draining = False
 
     @property
@@ -153,23 +154,19 @@ class Pipeline:
             if body is None
             else model.read_json(call, operation, body, limit)
         )
-        order = self._choose(course, request)
-        if order is None:
-            order = await self._look_again_for(course, request)
-        course.order = order
-        await self._carrier.carry(course, order, request.outgoing(order))
+        await self._attempts.serve(course, request)
 
     async def _pass_through(self, course: Course) -> None:
         call, passages = course.call, self._passages
         if call.operation == RESPONSE_OBJECT:
             self._note_owners()
         order, out = passages.order(call, course.record, self._via)
-        course.order = order
         if is_upgrade(call):
+            course.order = order
             await self._tunnels.run(course, order)
         else:
             await gather_body(out, call.body)
-            await self._carrier.carry(course, order, out)
+            await self._attempts.pass_on(course, order, out)
             passages.settle(call, course.reply.status)
 
     def _note_owners(self) -> None:
@@ -202,37 +199,6 @@ class Pipeline:
             )
         return tuple(access.cors(headers))
 
-    def _choose(self, course: Course, request: model.ModelRequest) -> Order | None:
-        """Answer who serves, and how; None when nobody is known who could."""
-        operation, record = OPERATIONS[course.call.operation], course.record
-        record.model, record.stream = request.model, request.stream
-        candidates = self._catalog().resolve(request.model, operation).candidates
-        if not candidates:
-            return None
-        if request.previous_response_id is not None:
-            owner = self._carrier.owners.provider_id(
-                request.previous_response_id, record.tenant, "previous_response_id"
-            )
-            candidates = tuple(c for c in candidates if c.provider.id == owner)
-            if not candidates:
-                raise CallerFault(
-                    "not_found",
-                    "The provider that made this response does not serve this model.",
-                    param="previous_response_id",
-                )
-        return request.order_for(candidates[0], self._via)
-
-    async def _look_again_for(
-        self, course: Course, request: model.ModelRequest
-    ) -> Order:
-        """Its server may just have been started. Raises why nobody can serve."""
-        await self._look_again()
-        operation = OPERATIONS[course.call.operation]
-        select.candidates(self._catalog().resolve(request.model, operation))
-        order = self._choose(course, request)
-        assert order is not None
-        return order
-
     # -- endings ------------------------------------------------------------------
 
     def _refuse(self, course: Course, error: GatewayError) -> None:
@@ -240,6 +206,9 @@ class Pipeline:
         record, reply = course.record, course.reply
         record.code = error.code
         if reply.gone:
+            return
+        if course.words and error in course.words and not reply.started:
+            course.words[error]()
             return
         problem = _problem(course, error)
         if not reply.started:
@@ -268,7 +237,9 @@ class Pipeline:
             reply.abort()
         elif not record.status:
             record.status = reply.status
-        course.cancel = None
+        course.cancel = course.words = None
+        if course.keep_alive is not None:
+            self._carrier.ticker.discard(course.keep_alive)
         self._desk.metrics.observe(record)
         self._desk.log.write(record)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from proxy.core.call import Pausable, Tunnel
 from proxy.core.types import Pair
@@ -35,6 +35,9 @@ class Sink(Protocol):
     def on_end(self, trailers: tuple[Pair, ...]) -> None: ...
 
     def on_failed(self, error: UpstreamFailed) -> None: ...
+
+
+_BEGINNING: Final = b"HTTP/1."
 
 
 class State(Enum):
@@ -256,8 +259,10 @@ class Connection(asyncio.Protocol):
         while True:
             end = data.find(b"\r\n\r\n", at, at + HEAD_LIMIT)
             if end < 0:
-                self._held = data[at:]
-                if len(self._held) >= HEAD_LIMIT:
+                self._held = held = data[at:]
+                if not held.startswith(_BEGINNING[: len(held)]):
+                    raise BrokenReply("it answered no HTTP/1.1", Phase.FIRST_BYTE)
+                if len(held) >= HEAD_LIMIT:
                     raise BrokenReply("its header is too long", Phase.FIRST_BYTE)
                 return
             head = self._heads.read(data[at : end + 4], self._method)

@@ -44,6 +44,10 @@ class BrokenReply(UpstreamFailed):
     """The connection was lost or what came is not valid HTTP."""
 
 
+class UnfitReply(BrokenReply):
+    """The reply is whole and cannot be used; asked again, the same would come."""
+
+
 class StaleConnection(BrokenReply):
     """A kept connection closed before any byte of the reply: worth a fresh one."""
 

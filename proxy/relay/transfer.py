@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.core import clock
@@ -174,6 +174,11 @@ class Transfer(ABC):
             self._pumping = False
             self._progress_at = self._now()
 
+    def bound(self, whole_s: float) -> None:
+        """Give a reply that is no stream, after all, its time for the whole."""
+        if self._limits.whole_s is None:
+            self._limits = replace(self._limits, whole_s=whole_s)
+
     # -- source of the reply --------------------------------------------------
 
     def pause(self) -> None:
@@ -241,8 +246,12 @@ class Transfer(ABC):
 
     def tick(self, now: float) -> None:
         connection = self._connection
-        if connection is not None and (error := self._overdue(connection, now)):
-            connection.drop(self)
+        if connection is None or (error := self._overdue(connection, now)) is None:
+            return
+        connection.drop(self)
+        if isinstance(error, UpstreamFailed):
+            self.on_failed(error)
+        else:
             self._ended.give(error)
 
     def _overdue(self, connection: Connection, now: float) -> Exception | None:

@@ -17,7 +17,7 @@ _ILL: Final = {Status.DEGRADED: 1, Status.LOADING: 2}
 State = Literal["warm", "cold", "loading", "unavailable"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """A provider, and what it calls the model; `model` is None for one only found.
 

@@ -32,7 +32,8 @@ class Provider:
 
     `held` is the operator's word (disabled, draining) and beats `health`.
     `failures` counts looks in a row that found something wrong; `active` the
-    leases held now (whoever leases a slot counts it).
+    leases held now (whoever leases a slot counts it); `spare` are adapters for
+    its further keys.
     """
 
     config: ProviderConfig
@@ -45,6 +46,7 @@ class Provider:
     last_error: str | None = None
     failures: int = 0
     active: int = 0
+    spare: tuple[Adapter, ...] = ()
 
     @property
     def id(self) -> str:
@@ -65,6 +67,10 @@ class Provider:
     @property
     def usable(self) -> bool:
         return self.status not in OUT_OF_USE
+
+    def adapter_with(self, key: int) -> Adapter:
+        """Answer the adapter that uses the key of this place; the first, if none is."""
+        return self.spare[key - 1] if 0 < key <= len(self.spare) else self.adapter
 
     @property
     def slots(self) -> int | None:
@@ -165,12 +171,12 @@ class Registry:
         """Call `callback` after any change that may alter a route."""
         self._watchers.append(callback)
 
-    def adapter(self, config: ProviderConfig) -> Adapter:
-        """Make the adapter that speaks to a provider."""
+    def adapter(self, config: ProviderConfig, key: int = 0) -> Adapter:
+        """Make the adapter that speaks to a provider, with the key of that place."""
         settings = Settings(
             id=config.id,
             base_url=config.base_url,
-            key=config.keys[0] if config.keys else None,
+            key=config.keys[key] if config.keys else None,
             headers=config.headers,
             forward_headers=frozenset(config.forward_headers),
             auth_type=config.auth_type,
@@ -182,15 +188,22 @@ class Registry:
         held = None if config.enabled else Status.DISABLED
         known = self._providers.get(config.id)
         if known is None or known.kind != config.kind:
-            return Provider(config, self.adapter(config), held=held)
+            return Provider(
+                config, self.adapter(config), held=held, spare=self._spare(config)
+            )
         was = known.config
         if was != config:
             known.config, known.adapter = config, self.adapter(config)
+            known.spare = self._spare(config)
             if was.enabled != config.enabled:
                 known.held = held
             if was.base_url != config.base_url:
                 _forget(known)
         return known
+
+    def _spare(self, config: ProviderConfig) -> tuple[Adapter, ...]:
+        """Make an adapter for every key but the first."""
+        return tuple(self.adapter(config, key) for key in range(1, len(config.keys)))
 
     def _changed(self) -> None:
         self.providers = tuple(

@@ -44,9 +44,13 @@ COMPLETION = b'{"object":"chat.completion","choices":[{"index":0}]}'
 
 
 def settings(endpoint: str, **sections: Any) -> dict[str, Any]:
-    """A configuration with the provider `box`; `provider` adds to it."""
+    """A configuration with the provider `box`; `provider` adds to it.
+
+    Nothing is asked twice and nobody waits, unless `routing` says so.
+    """
     box = {"id": "box", "kind": "vllm", "endpoint": endpoint}
     return {
+        "routing": {"retry": {"budgetRatio": 0}, "queue": {"maxWaitSeconds": 0}},
         "discovery": {"enabled": False},
         "providers": [box | sections.pop("provider", {}), *sections.pop("others", ())],
         "models": sections.pop("models", [{"id": "tiny", "providerId": "box"}]),

@@ -96,8 +96,12 @@ class Queue:
         return Leasing(self, claim)
 
     def try_lease(self, claim: Claim) -> Lease | None:
+        """Take a slot as `take` does."""
+        return self.take(claim.candidates)
+
+    def take(self, candidates: tuple[Candidate, ...]) -> Lease | None:
         """Take a slot of the first candidate that has one for a newcomer."""
-        for candidate in claim.candidates:
+        for candidate in candidates:
             if self._crowd.lines:
                 self._serve_first(candidate)
             lease = self._slots.try_lease(candidate)

@@ -113,12 +113,27 @@ async def test_a_large_reply_arrives_byte_for_byte(site: Site) -> None:
     assert reply.body == body
 
 
-async def test_a_reply_of_another_type_is_given_as_it_is(site: Site) -> None:
+async def test_a_reply_of_another_type_is_given_as_it_is(open_site: OpenSite) -> None:
+    site = await open_site(provider={"kind": "openai-compatible"})
     for kind, body in (("audio/mpeg", bytes(range(256))), ("text/plain", b"\xff")):
         site.upstream.script = answers(whole(body, kind=kind))
-        reply = await site.ask(post(CHAT, BODY))
+        reply = await site.ask(post("/v1/audio/speech", BODY))
         assert (reply.status, reply.body) == (200, body)
         assert reply.header("content-type") == kind
+
+
+async def test_an_answer_that_should_be_json_is_no_answer_if_it_is_none(
+    site: Site,
+) -> None:
+    for kind, body in (
+        ("text/html", b"<html>It works!</html>"),
+        ("application/json", COMPLETION[:-9]),
+        ("application/json", b""),
+    ):
+        site.upstream.script = answers(whole(body, kind=kind))
+        reply = await site.ask(post(CHAT, BODY))
+        assert reply.status == 502
+        assert error_of(reply)["code"] == "upstream_error"
 
 
 async def test_an_upstream_of_http_1_0_ends_with_its_connection(site: Site) -> None:
@@ -203,7 +218,6 @@ async def test_an_answer_with_an_empty_error_is_an_answer(site: Site) -> None:
         (402, b"no", "upstream_error", 502),
         (429, b"slow down", "upstream_rate_limited", 429),
         (500, b"oops", "upstream_error", 502),
-        (503, b'{"error":{"message":"Loading model"}}', "model_loading", 503),
         (503, b"busy", "upstream_error", 502),
         (301, b"", "upstream_error", 502),
         (302, b"", "upstream_error", 502),

@@ -188,9 +188,6 @@ RAISED: dict[str, tuple[bytes, Script | None]] = {
     "not_configured": (ask("GET", "/ollama/x"), None),
     "upstream_error": (post(CHAT, BODY), answers(whole(b"", status=500))),
     "upstream_auth_failed": (post(CHAT, BODY), answers(whole(b"", status=401))),
-    "model_loading": (
-        post(CHAT, BODY), answers(whole(b'{"error":"model is loading"}', status=503)),
-    ),
 }  # fmt: skip
 # Where else the remaining ones are raised on purpose.
 RAISED_ELSEWHERE = {
@@ -206,6 +203,11 @@ RAISED_ELSEWHERE = {
     "missing_authorization": "api/test_owner",
     "invalid_token": "api/test_owner",
     "context_length_exceeded": "test_choose",
+    "queue_full": "test_attempts",
+    "model_loading": "test_attempts",
+    "provider_capacity_exceeded": "test_attempts",
+    "execution_error": "api/test_execute",
+    "execution_timeout": "api/test_execute",
 }
 
 

@@ -1,0 +1,280 @@
+"""From a model request to its answer: who is asked, in which slot, and who then.
+
+The choice, the slot, the attempt; after a failed one, as long as no byte of a reply
+has gone to the caller, whoever `routing.failover` names. A request that finds a slot
+and an answer at once waits for nothing here but the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from providers.base import OPERATIONS
+from providers.wire.dialect import Framing
+from proxy.config import Config
+from proxy.core import clock
+from proxy.core.errors import CallerFault, ProviderFault
+from proxy.core.types import Pair
+from proxy.pipeline import heads
+from proxy.pipeline.carry import Carrier
+from proxy.pipeline.model import ModelRequest
+from proxy.pipeline.order import Course, Order
+from proxy.relay.client import Outgoing
+from proxy.relay.headers import sse_fields
+from proxy.relay.keepalive import KeepAlive
+from proxy.routing.catalog import Catalog, Resolution
+from proxy.routing.dispatch import Dispatch
+from proxy.routing.failover import Failover, Next, Rouse, Route, Stop
+from proxy.routing.model import Candidate
+from proxy.routing.outcome import LEFT, Ending, Outcome
+from proxy.routing.queue import Claim, priority_of
+from proxy.routing.slots import Lease
+from proxy.routing.wake import sleeper
+
+_Choice = tuple[Resolution, tuple[Candidate, ...]]
+_NO_MODEL: Final = ""
+
+
+class Attempts:
+    """Serves calls by asking providers, one after the other if need be."""
+
+    def __init__(
+        self,
+        config: Config,
+        catalog: Callable[[], Catalog],
+        carrier: Carrier,
+        dispatch: Dispatch,
+        look_again: Callable[[], Awaitable[None]],
+        via: str,
+    ) -> None:
+        self._config = config
+        self._catalog = catalog
+        self._carrier = carrier
+        self._dispatch = dispatch
+        self._look_again = look_again
+        self._via = via
+
+    # -- a model, whoever serves it ---------------------------------------------------
+
+    async def serve(self, course: Course, request: ModelRequest) -> None:
+        """Answer the call. Raises GatewayError when nobody has."""
+        record, dispatch = course.record, self._dispatch
+        record.model, record.stream = request.model, request.stream
+        if request.stream:
+            self._keep_alive(course)
+        resolution, candidates = self._choose(course, request)
+        if not candidates:
+            resolution, candidates = await self._find_somebody(course, request)
+        lease = dispatch.queue.take(candidates) or await self._wait(
+            course, candidates, partial(self._choose_again, course, request)
+        )
+        key, failover = None, None
+        while True:
+            async with lease:
+                candidate = lease.candidate
+                if key is None:
+                    key = dispatch.keys.first(candidate)
+                outcome = await self._attempt(course, request, candidate, key)
+            if outcome is None:
+                return
+            if failover is None:
+                failover = self._failover(course, request, resolution, candidates)
+            step = failover.after(candidate, outcome, key)
+            if isinstance(step, Stop):
+                raise step.error
+            candidate, key = await self._next(step)
+            lease = dispatch.queue.take((candidate,)) or await self._wait(
+                course, (candidate,)
+            )
+
+    async def _attempt(
+        self, course: Course, request: ModelRequest, candidate: Candidate, key: int
+    ) -> Outcome | None:
+        """Ask one candidate; answers how that failed, None when it did not."""
+        dispatch = self._dispatch
+        traffic = dispatch.traffic
+        if not traffic.try_begin(candidate):
+            return _being_tried(candidate)
+        dispatch.retries.asked(candidate.provider.config.id)
+        outcome = LEFT
+        try:
+            course.order = order = request.order_for(candidate, self._via, key)
+            outcome = await self._carrier.carry(course, order, request.outgoing(order))
+        finally:
+            traffic.ended(candidate, outcome, key)
+        if outcome.error is not None:
+            return outcome
+        if (marks := request.known_marks) is not None:
+            dispatch.affinity.served(candidate, marks)
+        return None
+
+    async def _next(self, step: Next | Rouse) -> tuple[Candidate, int | None]:
+        """Wait until the next candidate may be asked; and with which key, if told."""
+        if isinstance(step, Rouse):
+            if not await self._dispatch.waker.up(step.candidate.provider):
+                raise step.error
+            return step.candidate, None
+        if step.delay_s > 0:
+            await clock.sleep(step.delay_s)
+        return step.candidate, step.key or None
+
+    # -- choosing ------------------------------------------------------------------------
+
+    def _choose(self, course: Course, request: ModelRequest) -> _Choice:
+        operation = OPERATIONS[course.call.operation]
+        resolution, candidates = self._dispatch.chooser.find(
+            self._catalog(), request.model, operation, request
+        )
+        if request.previous_response_id is not None:
+            candidates = self._owners_own(course, request, candidates)
+        return resolution, candidates
+
+    def _choose_again(
+        self, course: Course, request: ModelRequest
+    ) -> tuple[Candidate, ...]:
+        """Who could serve a request that waits, now that providers have changed."""
+        resolution, candidates = self._choose(course, request)
+        chooser = self._dispatch.chooser
+        candidates = candidates or chooser.instead(self._catalog(), resolution, request)
+        if not candidates:
+            raise chooser.refusal(resolution, request)
+        return candidates
+
+    def _owners_own(
+        self, course: Course, request: ModelRequest, candidates: tuple[Candidate, ...]
+    ) -> tuple[Candidate, ...]:
+        """A response is gone on with where it was made (http-api §2)."""
+        assert request.previous_response_id is not None
+        owner = self._carrier.owners.provider_id(
+            request.previous_response_id, course.record.tenant, "previous_response_id"
+        )
+        own = tuple(c for c in candidates if c.provider.id == owner)
+        if candidates and not own:
+            raise CallerFault(
+                "not_found",
+                "The provider that made this response does not serve this model.",
+                param="previous_response_id",
+            )
+        return own
+
+    async def _find_somebody(self, course: Course, request: ModelRequest) -> _Choice:
+        """Nobody can be asked now: look again, take others, wait, wake; or refuse."""
+        resolution, candidates = self._choose(course, request)
+        if not resolution.candidates:
+            await self._look_again()
+            resolution, candidates = self._choose(course, request)
+        patience_s = self._config.routing.queue.max_wait_seconds
+        until = clock.monotonic() + patience_s
+        chooser, is_woken = self._dispatch.chooser, False
+        while not candidates:
+            instead = chooser.instead(self._catalog(), resolution, request)
+            if instead:
+                return resolution, instead
+            machine = None if is_woken else sleeper(resolution)
+            wait_s = chooser.available_in_s(resolution, request)
+            if wait_s is not None and clock.monotonic() + wait_s < until:
+                await clock.sleep(wait_s)
+            elif machine is not None:
+                is_woken = True
+                await self._dispatch.waker.up(machine)
+            else:
+                raise chooser.refusal(resolution, request)
+            resolution, candidates = self._choose(course, request)
+        return resolution, candidates
+
+    def _failover(
+        self,
+        course: Course,
+        request: ModelRequest,
+        resolution: Resolution,
+        candidates: tuple[Candidate, ...],
+    ) -> Failover:
+        """Made after the first failure: what follows costs others nothing."""
+        chooser, routing = self._dispatch.chooser, self._config.routing
+        asked = (self._catalog(), resolution, request)
+        route = Route(candidates, is_open=chooser.is_open)
+        if request.previous_response_id is None:
+            route = Route(
+                candidates,
+                partial(chooser.fallbacks, *asked),
+                partial(chooser.context_fallbacks, *asked),
+                chooser.is_open,
+            )
+        started_at = course.record.started_at
+        return Failover(
+            route,
+            self._dispatch.retries,
+            backoff_s=routing.retry.backoff_seconds,
+            started_at=started_at,
+            wait_until=started_at + routing.queue.max_wait_seconds,
+        )
+
+    # -- waiting --------------------------------------------------------------------------
+
+    async def _wait(
+        self,
+        course: Course,
+        candidates: tuple[Candidate, ...],
+        choose: Callable[[], tuple[Candidate, ...]] | None = None,
+    ) -> Lease:
+        """Wait for a slot, no longer in all than the queue allows."""
+        record = course.record
+        holder, name = record.key or record.tenant, record.key
+        claim = Claim(
+            candidates,
+            holder,
+            priority_of(self._config.priorities, name),
+            max(0.0, self._config.routing.queue.max_wait_seconds - record.queue_s),
+            choose,
+        )
+        began = clock.monotonic()
+        try:
+            return await self._dispatch.queue.wait(claim)
+        finally:
+            record.queue_s += clock.monotonic() - began
+
+    def _keep_alive(self, course: Course) -> None:
+        """Have comments sent while nothing comes: every model's stream is one of SSE."""
+        stream = self._config.stream
+
+        def commit() -> list[Pair]:
+            course.framing = Framing.SSE
+            return sse_fields(
+                [*heads.of_request(course), ("content-type", "text/event-stream")]
+            )
+
+        course.keep_alive = keep_alive = KeepAlive(
+            course.reply,
+            stream.keep_alive_seconds,
+            clock.monotonic(),
+            commit if stream.keep_alive_before_headers else None,
+        )
+        self._carrier.ticker.add(keep_alive)
+
+    # -- a provider that the caller names ----------------------------------------------
+
+    async def pass_on(self, course: Course, order: Order, out: Outgoing) -> None:
+        """Carry out an order as it is. Raises GatewayError when it failed."""
+        course.order = order
+        if not order.takes_slot:
+            outcome = await self._carrier.carry(course, order, out)
+        else:
+            candidates = (Candidate(order.provider, _NO_MODEL),)
+            lease = self._dispatch.queue.take(candidates)
+            async with lease or await self._wait(course, candidates):
+                outcome = await self._carrier.carry(course, order, out)
+        if outcome.error is not None:
+            raise outcome.error
+
+
+def _being_tried(candidate: Candidate) -> Outcome:
+    """One that failed is being tried by another request: no time for a second."""
+    id_ = candidate.provider.id
+    error = ProviderFault(
+        "all_providers_unavailable",
+        f"Provider {id_} has failed again and again, and is being tried just now.",
+        retry_after_s=1.0,
+    )
+    return Outcome(Ending.OVERLOADED, error)

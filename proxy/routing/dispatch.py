@@ -1,0 +1,71 @@
+"""What routing keeps between requests, in one place: it outlives every reload.
+
+Slots and who waits for them, breakers and cooldowns, keys that rest, where
+conversations were served, machines being woken. All of it is keyed by provider id;
+`load` takes what a configuration says of it. Knows no request.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.config import Config
+from proxy.core.clock import Ticker
+from proxy.core.tasks import Tasks
+from proxy.routing.affinity import Affinity
+from proxy.routing.breaker import Breaker
+from proxy.routing.choose import Chooser
+from proxy.routing.health import Health
+from proxy.routing.keys import KeyRing
+from proxy.routing.model import Candidate
+from proxy.routing.queue import Queue
+from proxy.routing.registry import Registry
+from proxy.routing.retries import RetryBudget
+from proxy.routing.slots import Slots
+from proxy.routing.traffic import Traffic
+from proxy.routing.wake import Waker
+from proxy.state.base import State
+
+
+class Dispatch:
+    """Built once; `chooser` is another after a reload."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        state: State,
+        health: Health,
+        ticker: Ticker,
+        tasks: Tasks,
+        config: Config,
+    ) -> None:
+        self._state = state
+        self.slots: Final = Slots(registry, state.slots)
+        self.queue: Final = Queue(
+            self.slots,
+            config.routing.queue,
+            ticker,
+            may_serve=self._may_serve,
+        )
+        self.breaker: Final = Breaker(state.cooldowns)
+        self.keys: Final = KeyRing(state.cooldowns)
+        self.affinity: Final = Affinity(state.affinity)
+        self.traffic: Final = Traffic(self.breaker, self.keys, health)
+        self.retries: Final = RetryBudget(config.routing.retry.budget_ratio)
+        self.waker: Final = Waker(health.check, tasks)
+        self.load(config)
+
+    def load(self, config: Config) -> None:
+        """Do as a configuration says, from the next request on."""
+        routing = config.routing
+        self.slots.load(config.models)
+        self.queue.load(routing.queue)
+        self.retries.ratio = routing.retry.budget_ratio
+        self.chooser = Chooser(
+            self.breaker,
+            self._state.cooldowns,
+            self.affinity if routing.affinity else None,
+        )
+
+    def _may_serve(self, candidate: Candidate) -> bool:
+        return self.chooser.is_open(candidate)

@@ -1,0 +1,349 @@
+"""Who is asked, and who then: slots, the queue and failover, through the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.parts.faulty import Faulty, Peer, Script
+from tests.parts.http_text import Message, post, whole
+from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
+from tests.parts.scripts import BODY, EVENT, STREAM, answers, error_of, stream
+from tests.parts.until import until
+
+EAGER = {"retry": {"backoffSeconds": 0}, "queue": {"maxWaitSeconds": 5}}
+LOADING = whole(b'{"error":{"message":"Loading model"}}', status=503)
+GOOD = whole(COMPLETION)
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+async def second() -> AsyncIterator[Faulty]:
+    async with Faulty(answers(GOOD)) as upstream:
+        yield upstream
+
+
+def two(second: Faulty, **box: Any) -> dict[str, Any]:
+    """The model `tiny` at `box`, and after that at `spare`."""
+    spare = {"id": "spare", "kind": "vllm", "endpoint": second.url, "priority": 90}
+    tiny = {"id": "tiny", "providers": [{"id": "box"}, {"id": "spare"}]}
+    return {"others": [spare], "models": [tiny], "routing": EAGER, "provider": box}
+
+
+def gauges(site: Site) -> list[int]:
+    return [provider.active for provider in site.runtime.registry.providers]
+
+
+# -- slots and the queue --------------------------------------------------------------------
+
+
+async def test_no_more_are_asked_at_once_than_there_are_slots(
+    open_site: OpenSite,
+) -> None:
+    go = asyncio.Event()
+
+    async def when_told(peer: Peer, request: Message) -> None:
+        await peer.wait(go)
+        await peer.send(GOOD)
+
+    site = await open_site(
+        when_told, provider={"maxConcurrent": 1}, routing=EAGER, fast=True
+    )
+    replies = [asyncio.ensure_future(site.ask(post(CHAT, BODY))) for _ in range(4)]
+    await until(lambda: len(site.runtime.dispatch.queue) == 3, "three wait")
+    assert len(site.upstream.requests) == 1
+    go.set()
+    answered = await asyncio.gather(*replies)
+    assert [reply.status for reply in answered] == [200] * 4
+    waited = [float(reply.header("x-proxy-queue-ms") or 0) > 0 for reply in answered]
+    assert sorted(waited) == [False, True, True, True]
+    assert gauges(site) == [0]
+
+
+async def test_who_waits_too_long_is_told_so(open_site: OpenSite) -> None:
+    async def never(peer: Peer, request: Message) -> None:
+        await peer.wait(asyncio.Event())
+
+    site = await open_site(
+        never,
+        provider={"maxConcurrent": 1},
+        routing={"queue": {"maxWaitSeconds": 0.3}},
+    )
+    busy = await site.caller()
+    busy.send(post(CHAT, BODY))
+    await site.busy_peer()
+    reply = await site.ask(post(CHAT, BODY))
+    assert reply.status == 503
+    assert error_of(reply)["code"] == "provider_capacity_exceeded"
+    assert int(reply.header("retry-after") or 0) >= 1
+    busy.leave()
+    await until(lambda: gauges(site) == [0], "the slot is free")
+
+
+async def test_a_full_queue_refuses(open_site: OpenSite) -> None:
+    async def never(peer: Peer, request: Message) -> None:
+        await peer.wait(asyncio.Event())
+
+    site = await open_site(
+        never,
+        provider={"maxConcurrent": 1},
+        routing={"queue": {"maxWaitSeconds": 5, "maxLength": 1}},
+    )
+    callers = [await site.caller() for _ in range(2)]
+    for caller in callers:
+        caller.send(post(CHAT, BODY))
+    await until(lambda: len(site.runtime.dispatch.queue) == 1, "one waits")
+    reply = await site.ask(post(CHAT, BODY))
+    assert reply.status == 429
+    assert error_of(reply)["code"] == "queue_full"
+    assert reply.header("retry-after")
+
+
+async def test_who_leaves_the_queue_leaves_nothing(site_of_one: Site) -> None:
+    site = site_of_one
+    busy, waiting = await site.caller(), await site.caller()
+    busy.send(post(CHAT, BODY))
+    await site.busy_peer()
+    waiting.send(post(CHAT, BODY))
+    await until(lambda: len(site.runtime.dispatch.queue) == 1, "one waits")
+    waiting.leave()
+    await until(lambda: len(site.runtime.dispatch.queue) == 0, "it has left")
+    assert len(site.upstream.requests) == 1
+    record = await site.record()
+    assert (record.status, record.code) == (499, "client_closed_request")
+
+
+@pytest.fixture(params=[True, False])
+async def site_of_one(request: pytest.FixtureRequest, open_site: OpenSite) -> Site:
+    async def never(peer: Peer, request: Message) -> None:
+        await peer.wait(asyncio.Event())
+
+    return await open_site(
+        never, provider={"maxConcurrent": 1}, routing=EAGER, fast=request.param
+    )
+
+
+async def test_a_full_provider_is_passed_over(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    async def never(peer: Peer, request: Message) -> None:
+        await peer.wait(asyncio.Event())
+
+    site = await open_site(never, **two(second, maxConcurrent=1))
+    busy = await site.caller()
+    busy.send(post(CHAT, BODY))
+    await site.busy_peer()
+    reply = await site.ask(post(CHAT, BODY))
+    assert reply.header("x-proxy-provider") == "spare"
+
+
+# -- failover ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        whole(b"", status=502),
+        whole(b"", status=503),
+        whole(b"", status=504),
+        whole(b"", status=529),
+        whole(b"", status=500),
+        whole(b"", status=429),
+        whole(b"", status=401),
+        whole(b"<html>", kind="text/html"),
+        b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{",
+        b"HTTP/1.1 301 Moved\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("body", [BODY, STREAM])
+async def test_another_is_asked_when_one_fails(
+    open_site: OpenSite, second: Faulty, reply: bytes, body: bytes
+) -> None:
+    async def fail(peer: Peer, request: Message) -> None:
+        await peer.send(reply)
+        peer.close()
+
+    second.script = answers(GOOD if body is BODY else stream(EVENT, DONE))
+    site = await open_site(fail, **two(second))
+    got = await site.ask(post(CHAT, body))
+    assert got.status == 200
+    assert got.header("x-proxy-provider") == "spare"
+    assert got.header("x-proxy-attempts") == "2"
+    record = await site.record()
+    assert [attempt.provider for attempt in record.attempts] == ["box", "spare"]
+    assert record.attempts[0].code is not None
+    assert record.code is None
+    assert gauges(site) == [0, 0]
+
+
+async def test_another_is_asked_when_nobody_listens(
+    open_site: OpenSite, second: Faulty, unused_tcp_port: int
+) -> None:
+    sections = two(second, endpoint=f"http://127.0.0.1:{unused_tcp_port}")
+    site = await open_site(**sections)
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, reply.header("x-proxy-provider")) == (200, "spare")
+
+
+async def test_the_callers_own_fault_goes_straight_back(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    refusal = b'{"error":{"message":"no such field","type":"invalid_request_error"}}'
+    site = await open_site(answers(whole(refusal, status=400)), **two(second))
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, reply.body) == (400, refusal)
+    assert second.requests == []
+
+
+async def test_a_model_that_only_one_lacks_is_asked_for_elsewhere(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    lacking = b'{"error":{"message":"no such model","type":"NotFoundError"}}'
+    site = await open_site(answers(whole(lacking, status=404)), **two(second))
+    assert (await site.ask(post(CHAT, BODY))).status == 200
+    second.script = answers(whole(lacking, status=404))
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, reply.body) == (404, lacking), "in its own words"
+
+
+async def test_the_only_one_is_asked_once_more(open_site: OpenSite) -> None:
+    site = await open_site(answers(whole(b"", status=502), GOOD), routing=EAGER)
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, reply.header("x-proxy-attempts")) == (200, "2")
+
+
+async def test_and_not_twice(open_site: OpenSite) -> None:
+    site = await open_site(answers(whole(b"", status=502)), routing=EAGER)
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, len(site.upstream.requests)) == (502, 2)
+    assert reply.header("x-should-retry") == "false"
+
+
+async def test_after_the_first_event_nobody_else_is_asked(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    async def cut(peer: Peer, request: Message) -> None:
+        await peer.send(stream(EVENT, end=b""))
+        peer.close()
+
+    site = await open_site(cut, **two(second))
+    reply = await site.ask(post(CHAT, STREAM))
+    assert reply.body.startswith(EVENT)
+    assert b'"upstream_stream_broken"' in reply.body
+    assert second.requests == []
+
+
+async def test_before_it_another_goes_on_with_the_stream(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    async def cut(peer: Peer, request: Message) -> None:
+        await peer.send(stream(end=b""))
+        peer.close()
+
+    second.script = answers(stream(EVENT, DONE))
+    site = await open_site(cut, **two(second))
+    reply = await site.ask(post(CHAT, STREAM))
+    assert (reply.status, reply.body) == (200, EVENT + DONE)
+
+
+async def test_a_model_that_is_loading_is_asked_for_again(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.routing.failover._LOADING_PAUSES_S", (0.01,))
+    site = await open_site(answers(LOADING, LOADING, GOOD), routing=EAGER)
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, reply.header("x-proxy-attempts")) == (200, "3")
+
+
+async def test_one_that_goes_on_loading_is_given_up(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.routing.failover._LOADING_PAUSES_S", (0.05,))
+    site = await open_site(
+        answers(LOADING), provider={"timeouts": {"firstByte": 0.3}}, routing=EAGER
+    )
+    reply = await site.ask(post(CHAT, BODY))
+    assert reply.status == 503
+    assert error_of(reply)["code"] == "model_loading"
+    assert len(site.upstream.requests) > 1
+
+
+async def test_a_fallback_is_asked_when_the_model_has_nobody_left(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    spare = {"id": "spare", "kind": "vllm", "endpoint": second.url}
+    models = [
+        {"id": "tiny", "providerId": "box", "fallbacks": ["other"]},
+        {"id": "other", "providerId": "spare", "upstreamModel": "Other-1B"},
+    ]
+    site = await open_site(
+        answers(whole(b"", status=500)), others=[spare], models=models, routing=EAGER
+    )
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, reply.header("x-proxy-model")) == (200, "Other-1B")
+    assert json.loads(second.requests[0].body)["model"] == "Other-1B"
+
+
+async def test_a_longer_context_is_asked_for_when_the_model_has_too_little(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    too_long = (
+        b'{"error":{"message":"maximum context length is 8 tokens",'
+        b'"code":"context_length_exceeded"}}'
+    )
+    spare = {"id": "spare", "kind": "vllm", "endpoint": second.url}
+    models = [
+        {"id": "tiny", "providerId": "box", "contextFallbacks": ["long"]},
+        {"id": "long", "providerId": "spare"},
+    ]
+    site = await open_site(
+        answers(whole(too_long, status=400)),
+        others=[spare],
+        models=models,
+        routing=EAGER,
+    )
+    assert (await site.ask(post(CHAT, BODY))).header("x-proxy-provider") == "spare"
+
+
+async def test_the_next_key_is_used_when_one_is_rate_limited(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(
+        answers(whole(b"", status=429), GOOD),
+        provider={"authSecrets": ["first-key", "second-key"]},
+        routing=EAGER,
+    )
+    assert (await site.ask(post(CHAT, BODY))).status == 200
+    assert (await site.ask(post(CHAT, BODY))).status == 200
+    used = [request.header("authorization") for request in site.upstream.requests]
+    assert used == ["Bearer first-key", "Bearer second-key", "Bearer second-key"]
+
+
+async def test_a_rate_limit_holds_for_that_model_there(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    limited: Script = answers(
+        whole(b"", status=429).replace(b"\r\n\r\n", b"\r\nretry-after: 60\r\n\r\n", 1)
+    )
+    site = await open_site(limited, **two(second))
+    for _ in range(3):
+        assert (await site.ask(post(CHAT, BODY))).status == 200
+    assert len(site.upstream.requests) == 1
+    assert len(second.requests) == 3
+
+
+async def test_no_reply_in_time_is_not_asked_for_again(
+    open_site: OpenSite, second: Faulty
+) -> None:
+    async def never(peer: Peer, request: Message) -> None:
+        await peer.wait(asyncio.Event())
+
+    site = await open_site(never, **two(second, timeouts={"firstByte": 0.3}))
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, error_of(reply)["code"]) == (504, "upstream_timeout")
+    assert second.requests == []
