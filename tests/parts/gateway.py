@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +117,14 @@ def run_gateway(
     config: Config,
     *flags: str,
     variables: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
 ) -> Iterator[Gateway]:
-    """Serve while the block runs, then stop and check that it ended well."""
+    """Serve while the block runs, then stop and check that it ended well.
+
+    `before` are words before the command line, of a program that becomes it.
+    """
     port = free_port()
-    command = [*_command(folder, config), "--port", str(port), *flags]
+    command = [*before, *_command(folder, config), "--port", str(port), *flags]
     stdout, stderr = folder / "stdout", folder / "stderr"
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(
