@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sized
 from typing import Final
 
 import msgspec
@@ -29,6 +29,9 @@ _space: Final = re.compile(rb"[ \t\r\n]*").match
 _colon: Final = re.compile(rb"[ \t\r\n]*:?[ \t\r\n]*").match
 _comma: Final = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*").match
 _string: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).match
+
+
+_view: Final[Callable[[msgspec.Raw], Sized]] = memoryview
 
 
 class MalformedJSON(ValueError):
@@ -153,8 +156,7 @@ def read_members(body: bytes) -> Members:
     # Without white space the members are all there is, and no key came twice: a
     # second one, or an escape in a key, would make the body longer than their sum.
     size = 1 + 4 * len(raws) if raws else 2
-    for name, raw in raws.items():
-        size += len(name) + len(memoryview(raw))
+    size += sum(map(len, raws)) + sum(map(len, map(_view, raws.values())))
     if size == len(body) and source is body:
         return Members(body, raws, None)
     spans = _walk(source, raws)

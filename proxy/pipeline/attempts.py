@@ -18,10 +18,11 @@ from proxy.core import clock
 from proxy.core.errors import CallerFault, ProviderFault
 from proxy.core.types import Pair
 from proxy.pipeline import heads
-from proxy.pipeline.carry import Carrier
+from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.model import ModelRequest
 from proxy.pipeline.order import Course, Order
 from proxy.relay.client import Outgoing
+from proxy.relay.errors import CallerStalled, UpstreamFailed
 from proxy.relay.headers import sse_fields
 from proxy.relay.keepalive import KeepAlive
 from proxy.routing.catalog import Catalog, Resolution
@@ -71,13 +72,21 @@ class Attempts:
             course, candidates, partial(self._choose_again, course, request)
         )
         key, failover = None, None
+        traffic = dispatch.traffic
         while True:
-            async with lease:
-                candidate = lease.candidate
+            candidate = lease.candidate
+            try:
                 if key is None:
                     key = dispatch.keys.first(candidate)
-                outcome = await self._attempt(course, request, candidate, key)
-            if outcome is None:
+                if traffic.try_begin(candidate):
+                    outcome = await self._ask(course, request, candidate, key)
+                else:
+                    outcome = _being_tried(candidate)
+            finally:
+                lease.release()
+            if outcome.error is None:
+                if (marks := request.known_marks) is not None:
+                    dispatch.affinity.served(candidate, marks)
                 return
             if failover is None:
                 failover = self._failover(course, request, resolution, candidates)
@@ -89,26 +98,23 @@ class Attempts:
                 course, (candidate,)
             )
 
-    async def _attempt(
+    async def _ask(
         self, course: Course, request: ModelRequest, candidate: Candidate, key: int
-    ) -> Outcome | None:
-        """Ask one candidate; answers how that failed, None when it did not."""
-        dispatch = self._dispatch
-        traffic = dispatch.traffic
-        if not traffic.try_begin(candidate):
-            return _being_tried(candidate)
+    ) -> Outcome:
+        """Ask one candidate, and let routing learn from how that ends."""
+        dispatch, carrier = self._dispatch, self._carrier
         dispatch.retries.asked(candidate.provider.config.id)
-        outcome = LEFT
+        course.order = order = request.order_for(candidate, self._via, key)
+        out, ride, outcome = request.outgoing(order), Ride(carrier, course, order), LEFT
+        origin = carrier.origin_of(candidate.provider.config)
         try:
-            course.order = order = request.order_for(candidate, self._via, key)
-            outcome = await self._carrier.carry(course, order, request.outgoing(order))
+            outcome = ride.ended(await ride.run(carrier.client, origin, out))
+        except (UpstreamFailed, CallerStalled) as error:
+            outcome = ride.failed(error, out)
         finally:
-            traffic.ended(candidate, outcome, key)
-        if outcome.error is not None:
-            return outcome
-        if (marks := request.known_marks) is not None:
-            dispatch.affinity.served(candidate, marks)
-        return None
+            ride.note()
+            dispatch.traffic.ended(candidate, outcome, key)
+        return outcome
 
     async def _next(self, step: Next | Rouse) -> tuple[Candidate, int | None]:
         """Wait until the next candidate may be asked; and with which key, if told."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from providers.errors import Blame
 from providers.wire.dialect import Dialect, Framing
@@ -65,13 +65,17 @@ class Carrier:
     origin_of: Callable[[ProviderConfig], Origin]
     owners: ResponseOwners
 
-    def carry(
-        self, course: Course, order: Order, out: Outgoing
-    ) -> Coroutine[Any, Any, Outcome]:
+    async def carry(self, course: Course, order: Order, out: Outgoing) -> Outcome:
         """Do it; answers how it ended. With an `error` nothing of a reply has been
         given to the caller, unless the ending is CUT.
         """
-        return _Ride(self, course, order).carry(out)
+        ride, origin = Ride(self, course, order), self.origin_of(order.provider.config)
+        try:
+            return ride.ended(await ride.run(self.client, origin, out))
+        except (UpstreamFailed, CallerStalled) as error:
+            return ride.failed(error, out)
+        finally:
+            ride.note()
 
     def note_owner(self, course: Course) -> None:
         """Remember who makes the response that passes, if it has an id yet."""
@@ -87,8 +91,11 @@ class Carrier:
             self.owners.remember(response_id, record.tenant, order.provider.id)
 
 
-class _Ride(Transfer):
-    """One attempt: the transfer, and what its reply turns out to be."""
+class Ride(Transfer):
+    """One attempt: the transfer, and what its reply turns out to be.
+
+    `run`, then `ended` or `failed`, and in any case `note`.
+    """
 
     __slots__ = (
         "_attempt",
@@ -111,27 +118,20 @@ class _Ride(Transfer):
         record.upstream_model = order.upstream_model
         self._attempt = attempt = Attempt(record.provider, order.upstream_model)
         record.attempts.append(attempt)
+        if course.keep_alive is not None:
+            carrier.ticker.add(course.keep_alive)
 
-    async def carry(self, out: Outgoing) -> Outcome:
-        carrier, keep_alive = self._carrier, self._course.keep_alive
-        if keep_alive is not None:
-            carrier.ticker.add(keep_alive)
-        try:
-            origin = carrier.origin_of(self._order.provider.config)
-            body = await self.run(carrier.client, origin, out)
-            return ANSWERED if body is None else self._answer(body)
-        except UpstreamFailed as error:
-            return self._failed(error, out)
-        except CallerStalled:
+    def ended(self, body: bytes | None) -> Outcome:
+        """Give the caller a whole reply that `run` has answered."""
+        return ANSWERED if body is None else self._answer(body)
+
+    def failed(self, error: UpstreamFailed | CallerStalled, out: Outgoing) -> Outcome:
+        """Read what `run` has raised."""
+        if isinstance(error, CallerStalled):
             self._reply.abort()
             self._course.record.status = 499
             self._course.record.code = "client_closed_request"
             return LEFT
-        finally:
-            self._note()
-
-    def _failed(self, error: UpstreamFailed, out: Outgoing) -> Outcome:
-        """Read what the connection came to."""
         fault = failures.from_relay(
             error, self._order.provider, streaming=self._watch is not None
         )
@@ -306,7 +306,7 @@ class _Ride(Transfer):
 
     # -- afterwards -----------------------------------------------------------------
 
-    def _note(self) -> None:
+    def note(self) -> None:
         """Copy what is known to the record, however it ended."""
         record = self._course.record
         if self.sent_at is not None:

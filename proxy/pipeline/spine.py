@@ -61,7 +61,7 @@ class Pipeline:
         look_again: Callable[[], Awaitable[None]],
     ) -> None:
         """`look_again` looks for servers when nobody serves a model."""
-        self._config = config
+        self._max_body_bytes = config.server.max_body_bytes
         self._carrier = carrier
         self._passages = passages
         self._tunnels = Tunnels(carrier)
@@ -104,7 +104,19 @@ class Pipeline:
         """
         course = self._begin(call, reply, cancel)
         try:
-            await self._serve(course)
+            self._admit(course)
+            operation = OPERATIONS.get(call.operation)
+            if operation is None:
+                await self._pass_through(course)
+            else:
+                limit, body = self._max_body_bytes, call.body.whole
+                # A body that is here needs no waiting (bench: CPU per request).
+                request: model.ModelRequest = (
+                    await model.read(call, operation, limit)
+                    if body is None
+                    else model.read_json(call, operation, body, limit)
+                )
+                await self._attempts.serve(course, request)
         except GatewayError as error:
             self._refuse(course, error)
         except asyncio.CancelledError:
@@ -139,22 +151,6 @@ class Pipeline:
         course = Course(call, reply, record, _dialect(call), cancel)
         self._courses.add(course)
         return course
-
-    async def _serve(self, course: Course) -> None:
-        self._admit(course)
-        call = course.call
-        operation = OPERATIONS.get(call.operation)
-        if operation is None:
-            await self._pass_through(course)
-            return
-        limit, body = self._config.server.max_body_bytes, call.body.whole
-        # A body that is here needs no waiting (bench: CPU per request).
-        request: model.ModelRequest = (
-            await model.read(call, operation, limit)
-            if body is None
-            else model.read_json(call, operation, body, limit)
-        )
-        await self._attempts.serve(course, request)
 
     async def _pass_through(self, course: Course) -> None:
         call, passages = course.call, self._passages

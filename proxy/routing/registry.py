@@ -141,7 +141,7 @@ class Registry:
 
     def report(self, provider: Provider, finding: Finding) -> None:
         """Note what a look showed; watchers hear of it if it changes a route."""
-        before = (provider.health, provider.models)
+        before = (provider.health, provider.models, provider.found_slots)
         provider.health = finding.health
         provider.last_error = finding.error
         provider.failures = provider.failures + 1 if finding.error else 0
@@ -150,7 +150,7 @@ class Registry:
             provider.models = finding.models
         if finding.slots is not None:
             provider.found_slots = finding.slots
-        if (provider.health, provider.models) != before:
+        if (provider.health, provider.models, provider.found_slots) != before:
             self._changed()
 
     def saw(self, provider: Provider, health: Status, error: str | None) -> None:

@@ -17,6 +17,7 @@ from proxy.routing.model import Candidate
 from proxy.routing.registry import Registry
 from proxy.state.base import Bound, SlotCounts
 
+_MOST_KNOWN: Final = 4096
 Freed = Callable[["Lease", float], None]
 """Hears of a lease that has ended, and how long it was held in seconds."""
 
@@ -71,6 +72,7 @@ class Slots:
         self._now = now
         self._models: dict[tuple[str, str], int] = {}
         self._latest: dict[str, str] = {}
+        self._known: dict[Candidate, tuple[Bound, Bound]] = {}
         self._freed: Freed = _nobody
         self._give_back = self._take_back
         registry.on_change(self._show)
@@ -87,6 +89,7 @@ class Slots:
                     known = limits.get((id_, upstream), model.max_concurrent)
                     limits[id_, upstream] = min(known, model.max_concurrent)
         self._models = limits
+        self._known.clear()
 
     def on_free(self, callback: Freed) -> None:
         """Tell `callback` of each lease that has ended."""
@@ -98,12 +101,12 @@ class Slots:
 
     def try_lease(self, candidate: Candidate) -> Lease | None:
         """Take a slot if there is one; asks nobody whether others wait for it."""
-        bounds = self._bounds(candidate)
+        bounds = self._known.get(candidate) or self._bounds(candidate)
         if not self._counts.try_take(bounds):
             return None
         provider = candidate.provider
         provider.active += 1
-        self._latest[provider.config.id] = candidate.upstream_model
+        self._latest[bounds[0][0]] = candidate.upstream_model
         return Lease(candidate, bounds, self._now(), self._give_back)
 
     def has_room(self, candidate: Candidate) -> bool:
@@ -131,12 +134,19 @@ class Slots:
         """The provider's count first, then the model's. A model without a limit is
         counted too: a reload may bring one, and what is held then counts.
         """
+        known = self._known.get(candidate)
+        if known is not None:
+            return known
         provider, model = candidate.provider, candidate.upstream_model
         id_ = provider.config.id
         limit = self._models.get((id_, model)) if self._models else None
         if limit is None and candidate.model is not None:
             limit = candidate.model.max_concurrent  # of a wildcard
-        return ((id_, provider.slots), (f"{id_}\n{model}", limit))
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        bounds = ((id_, provider.slots), (f"{id_}\n{model}", limit))
+        self._known[candidate] = bounds
+        return bounds
 
     def _take_back(self, lease: Lease, bounds: tuple[Bound, ...]) -> None:
         self._counts.give_back(bounds)
@@ -147,6 +157,7 @@ class Slots:
 
     def _show(self) -> None:
         """Providers may be other objects now; what is held of their ids is not."""
+        self._known.clear()
         for provider in self.registry.providers:
             provider.active = self._counts.held(provider.id)
         self._latest = {

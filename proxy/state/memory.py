@@ -57,11 +57,12 @@ class MemorySlots:
 
     def try_take(self, bounds: tuple[Bound, ...]) -> bool:
         held = self._held
-        for key, limit in bounds:
-            if limit is not None and held.get(key, 0) >= limit:
+        for at, (key, limit) in enumerate(bounds):
+            count = held.get(key, 0)
+            if limit is not None and count >= limit:
+                self.give_back(bounds[:at])
                 return False
-        for key, _ in bounds:
-            held[key] = held.get(key, 0) + 1
+            held[key] = count + 1
         return True
 
     def give_back(self, bounds: tuple[Bound, ...]) -> None:

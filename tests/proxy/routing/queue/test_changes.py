@@ -28,10 +28,10 @@ async def test_a_limit_that_a_probe_has_found_is_noticed_at_the_next_tick(
     house = build()
     gpu = house.provider()
     house.load(provider("gpu", None, max_concurrent_given=False))
-    gpu.found_slots = 1
+    house.registry.report(gpu, Finding(Status.ONLINE, slots=1))
     await house.ask()
     waiter = await house.ask()
-    gpu.found_slots = 2
+    house.registry.report(gpu, Finding(Status.ONLINE, slots=2))
     await house.pass_by(0.25)
     assert waiter.lease is not None
 
