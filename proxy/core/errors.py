@@ -64,13 +64,28 @@ _ENTRIES: Final = (
           "Correct the file and reload; `python -m proxy check-config` says the same."),
     Entry("missing_authorization", "authentication_error", 401, "Missing authorization",
           "The route needs a credential and the request carries none.",
-          "Send one as `Authorization: Bearer`; on admin routes the local token, whose "
-          "file the start output names."),
+          "Send a key or token as `Authorization: Bearer`; on admin routes, while "
+          "authentication is off, the local token, whose file the start output names."),
+    Entry("invalid_api_key", "authentication_error", 401, "Invalid API key",
+          "No key of this gateway is the one that was sent, or it has been revoked or "
+          "disabled.",
+          "Send a key that `python -m proxy keys list` shows as enabled, or create one."),
+    Entry("expired_api_key", "authentication_error", 401, "Expired API key",
+          "The key was valid until a moment that has passed.",
+          "Rotate it, or create another."),
     Entry("invalid_token", "authentication_error", 401, "Invalid token",
-          "The token is not the one that is asked for, or two fields carry different "
-          "credentials.",
-          "Read the token again from the file that the start output names, and send it "
-          "once."),
+          "The token is not the one that is asked for, its signature or a claim is "
+          "wrong, or two fields carry different credentials.",
+          "Get a new token from its issuer, or read the local token again from the file "
+          "that the start output names, and send it once."),
+    Entry("expired_token", "authentication_error", 401, "Expired token",
+          "The token was valid until a moment that has passed.",
+          "Get a new one from its issuer."),
+    Entry("budget_exceeded", "insufficient_quota", 402, "Budget exceeded",
+          "The key or its tenant has spent what it may in this day or month (UTC), or "
+          "the model has no known price and a budget holds.",
+          "Wait as long as Retry-After says, raise the budget, or give the model a "
+          "price; budgets.allowUnpriced lets unpriced models pass.", "model"),
     Entry("execution_error", _INVALID, 400, "Code failed",
           "The code that POST /execute was given is not Python, raised an exception, or "
           "ended without a result. The message holds the exception and the traceback "
@@ -79,9 +94,14 @@ _ENTRIES: Final = (
           "code"),
     Entry("forbidden", "permission_error", 403, "Forbidden",
           "The request may not be made from there: an unknown Host or Origin, or an "
-          "owner's path from another machine.",
+          "owner's path from another machine; or its key lacks the scope of the route.",
           "Call from this machine, or name the host in server.allowedHosts or the "
-          "origin in server.cors.allowedOrigins."),
+          "origin in server.cors.allowedOrigins; with a key, use one with the scope "
+          "that the message names."),
+    Entry("model_not_allowed", "permission_error", 403, "Model not allowed",
+          "The key may use certain models only, and this is none of them.",
+          "Use one of the models that GET /v1/models lists for the key, or have its "
+          "list extended.", "model"),
     Entry("not_found", _INVALID, 404, "Not found",
           "There is no such route or object.",
           "Check the path; `python -m proxy routes` lists all."),
@@ -109,6 +129,16 @@ _ENTRIES: Final = (
           "The Content-Type or Content-Encoding is not one this route takes.",
           "Send application/json (multipart/form-data on the audio and image "
           "routes), plain or gzip or deflate encoded."),
+    Entry("rate_limit_exceeded", "rate_limit_error", 429, "Rate limit exceeded",
+          "The key, user, tenant, model or address has made as many requests as its "
+          "limit allows, or has as many under way.",
+          "Wait as long as Retry-After says; x-ratelimit-* tell how much is left. "
+          "Limits are in rateLimits and in the key."),
+    Entry("token_limit_exceeded", "rate_limit_error", 429, "Token limit exceeded",
+          "The request, with the answer it may get, needs more tokens than the limit "
+          "has left now.",
+          "Wait as long as Retry-After says, or set a smaller max_tokens: without one "
+          "1,024 are set aside.", "max_tokens"),
     Entry("queue_full", "rate_limit_error", 429, "Queue full",
           "No slot is free and no more requests may wait: this one, or a newer one of "
           "the same key, had to give way.",

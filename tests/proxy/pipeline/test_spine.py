@@ -208,6 +208,13 @@ RAISED_ELSEWHERE = {
     "provider_capacity_exceeded": "test_attempts",
     "execution_error": "api/test_execute",
     "execution_timeout": "api/test_execute",
+    "invalid_api_key": "auth/test_authenticate",
+    "expired_api_key": "auth/test_authenticate",
+    "expired_token": "auth/test_jwt",
+    "model_not_allowed": "auth/test_permission",
+    "rate_limit_exceeded": "limits/test_rate",
+    "token_limit_exceeded": "limits/test_rate",
+    "budget_exceeded": "limits/test_budget",
 }
 
 
