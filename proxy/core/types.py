@@ -56,12 +56,40 @@ class Headers:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one key may use. Rates read like `120/minute`; None: the configuration's."""
+
+    requests: str | None = None
+    tokens: str | None = None
+    concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent in a day and in a month of UTC; None: without a bound."""
+
+    daily_usd: float | None = None
+    monthly_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. Without authentication everybody is tenant `default`."""
+    """Who calls. Without authentication everybody is tenant `default`.
+
+    `key` is a key's id, `key_name` its name, `user` whom a token names. `models` are
+    the patterns of those that may be used, empty for all. What is None of `priority`,
+    `limits` and `budget` is the configuration's.
+    """
 
     tenant: str = "default"
     key: str | None = None
     scopes: frozenset[str] = frozenset({"inference"})
+    key_name: str | None = None
+    user: str | None = None
+    models: tuple[str, ...] = ()
+    priority: int | None = None
+    limits: Limits | None = None
+    budget: Budget | None = None
 
 
 ANYONE: Final = Principal()

@@ -29,6 +29,8 @@ def test_the_type_tells_whose_fault_it_is() -> None:
             assert entry.type == "server_error"
         elif entry.http_status == 429:
             assert entry.type == "rate_limit_error"
+        elif entry.http_status == 402:
+            assert entry.type == "insufficient_quota"
         else:
             assert entry.type in (
                 "invalid_request_error",
