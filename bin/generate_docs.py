@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
-from providers.base import OPERATIONS, Adapter
+from providers.base import ASKABLE, Adapter
 from providers.registry import KINDS
 from proxy.core.errors import CATALOGUE, Entry
 from proxy.routes import ROUTES, Route
@@ -104,7 +104,14 @@ def provider_section(adapter: type[Adapter]) -> str:
         "address": f"`{adapter.default_url}`" if adapter.default_url else "",
         "key": " or ".join(f"`{name}`" for name in adapter.key_variables),
         "operations": ", ".join(
-            f"`{name}`" for name in OPERATIONS if name in able.operations
+            f"`{name}`" for name in ASKABLE if name in able.operations
+        ),
+        "dialects": ", ".join(
+            dict.fromkeys(
+                f"`{row.dialect}`"
+                for name, row in ASKABLE.items()
+                if name in able.operations
+            )
         ),
         "WebSocket": "passed through" if able.websocket else "",
     }

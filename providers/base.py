@@ -16,6 +16,8 @@ from typing import ClassVar, Final
 
 from providers.errors import Fault
 from providers.wire.dialect import Dialect
+from providers.wire.translate.request import Request as Asked
+from providers.wire.translate.request import Target
 
 Pair = tuple[str, str]
 
@@ -28,9 +30,9 @@ class BodyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something a caller can ask of a model. `path` is below a provider's /v1.
+    """Something that can be asked of a model. `path` is below a provider's /v1.
 
-    `name` is also the capability an adapter must declare to serve it.
+    `name` is also the capability an adapter must declare to be asked for it.
     """
 
     name: str
@@ -61,6 +63,35 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType({
     )
 })  # fmt: skip
 
+_OLLAMA, _GEMINI = Dialect.OLLAMA, Dialect.GEMINI
+
+# What only its own vendor's API has; paths are below the server's root, or Gemini's
+# version. The model stands in the path where there are braces.
+NATIVE: Final[Mapping[str, Operation]] = MappingProxyType({
+    row.name: row
+    for row in (
+        Operation("ollama_chat", "/api/chat", _OLLAMA),
+        Operation("ollama_generate", "/api/generate", _OLLAMA),
+        Operation("ollama_embed", "/api/embed", _OLLAMA),
+        Operation("gemini_generate", "/models/{model}:generateContent", _GEMINI),
+        Operation("gemini_embed", "/models/{model}:batchEmbedContents", _GEMINI),
+        Operation("gemini_count", "/models/{model}:countTokens", _GEMINI),
+    )
+})  # fmt: skip
+ASKABLE: Final[Mapping[str, Operation]] = MappingProxyType({**OPERATIONS, **NATIVE})
+
+# What may serve in an operation's place, translated; the nearest relative first.
+STAND_INS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
+    "chat": ("messages", "gemini_generate", "ollama_chat", "responses"),
+    "responses": ("chat", "messages", "gemini_generate", "ollama_chat"),
+    "messages": ("chat", "gemini_generate", "ollama_chat", "responses"),
+    "ollama_chat": ("chat", "messages", "gemini_generate", "responses"),
+    "ollama_generate": ("chat", "messages", "gemini_generate", "responses"),
+    "embeddings": ("gemini_embed", "ollama_embed"),
+    "ollama_embed": ("embeddings", "gemini_embed"),
+    "count_tokens": ("gemini_count",),
+})  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -85,7 +116,8 @@ class Settings:
 class Capabilities:
     """What a kind of provider can do.
 
-    `operations` are names of OPERATIONS; `usage_option` says that it knows
+    `operations` are names of ASKABLE that it is asked for as they are; what else it
+    serves, translated, `Adapter.way` tells. `usage_option` says that it knows
     `stream_options.include_usage`; `always_terminates` that its streams close
     with their dialect's terminator; `websocket` that pass-through may upgrade.
     `local` decides default timeouts and routing order.
@@ -104,8 +136,9 @@ class Request:
     """A model request as the adapter sees it.
 
     `fields` are the names of the body's top-level members; the body itself stays
-    with the caller of `prepare`. `headers` are the caller's, names lower-case.
-    `usage_asked`: the caller itself asked for usage in the stream.
+    with the caller of `prepare`. Of a translated request, `fields` are those of the
+    body as it was written, `asked_model` is `model`, and there is no query. `headers`
+    are the caller's, names lower-case.
     """
 
     operation: Operation
@@ -171,14 +204,16 @@ class FoundModel:
     """A model that a provider lists.
 
     `warm`: True loaded, False not, None unknown. `context_window` in tokens is
-    the loaded one where the provider says, else the model's. `kind` is "chat",
-    "embeddings" or None when unknown. `inputs` such as ("text", "image").
+    the loaded one where the provider says, else the model's, `max_tokens` the most it
+    writes in one reply. `kind` is "chat", "embeddings" or None when unknown. `inputs`
+    such as ("text", "image").
     """
 
     id: str
     owned_by: str | None = None
     created: int | None = None
     context_window: int | None = None
+    max_tokens: int | None = None
     warm: bool | None = None
     family: str | None = None
     kind: str | None = None
@@ -214,6 +249,28 @@ class Adapter(ABC):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    def way(
+        self, operation: Operation, fields: frozenset[str] = frozenset()
+    ) -> Operation | None:
+        """Say by which operation a caller's is served: by the same, and its bytes go
+        through; by another, whose dialect it is translated into; None for by none.
+
+        `fields` are the names of the body's top-level members.
+        """
+        able = self.capabilities.operations
+        names = (operation.name, *STAND_INS.get(operation.name, ()))
+        return next((ASKABLE[name] for name in names if name in able), None)
+
+    def target_of(self, model: str) -> Target:
+        """Say what the writer of a translated request must know of a model here."""
+        return Target(model=model)
+
+    def suit(self, asked: Asked) -> tuple[Asked, tuple[str, ...]]:
+        """Put what a kind knows beyond the caller's dialect where it belongs, before a
+        translated request is written; answer it, and what was left out.
+        """
+        return asked, ()
 
     @abstractmethod
     def prepare(self, request: Request) -> Prepared:

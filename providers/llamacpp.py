@@ -59,6 +59,7 @@ class LlamaCpp(OpenAICompatible):
         default_slots=1,
     )
     usual_ports = (8080, 9931)
+    reasoning_field = "reasoning_content"
     liveness = Probe("health", "/health")
     listing = (Probe("models", "/v1/models"), Probe("props", "/props"))
     extra_fields = frozenset(

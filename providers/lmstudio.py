@@ -60,6 +60,7 @@ class LMStudio(OpenAICompatible):
         default_slots=1,
     )
     usual_ports = (1234,)
+    image_urls = False
     key_variables = ("LM_API_TOKEN",)
     liveness = Probe("native", "/api/v1/models")
     listing = (

@@ -1,4 +1,5 @@
-"""Ollama: its OpenAI and Anthropic side on model routes, all of it by pass-through.
+"""Ollama: its OpenAI and Anthropic side on model routes, its own API where those would
+lose something, all of it by pass-through.
 
 Which context a model really has is known only once it is loaded (/api/ps); what
 the model could have is not asked for, as that would be a question per model.
@@ -11,11 +12,10 @@ from dataclasses import replace
 
 from providers.base import Capabilities, FoundModel, Inventory, Probe, ProbeReply
 from providers.listing import read_entries, read_object, text, whole
-from providers.ollama_api import INFERENCE, METADATA, OWNER, read_tags
-from providers.openai_compatible import OpenAICompatible
+from providers.ollama_api import OllamaLike, read_tags
 
 
-class Ollama(OpenAICompatible):
+class Ollama(OllamaLike):
     """A local Ollama daemon."""
 
     kind = "ollama"
@@ -29,6 +29,9 @@ class Ollama(OpenAICompatible):
                 "responses",
                 "messages",
                 "transcriptions",
+                "ollama_chat",
+                "ollama_generate",
+                "ollama_embed",
             }
         ),
         default_slots=1,  # OLLAMA_NUM_PARALLEL's own default
@@ -40,10 +43,7 @@ class Ollama(OpenAICompatible):
         Probe("ps", "/api/ps"),
         Probe("version", "/api/version"),
     )
-    extra_fields = frozenset({"keep_alive", "options", "think"})
-    inference_paths = INFERENCE
-    metadata_paths = METADATA
-    owner_paths = OWNER
+    native_fields = OllamaLike.native_fields | {"keep_alive"}
 
     def is_alive(self, reply: ProbeReply) -> bool:
         document = read_object(reply)

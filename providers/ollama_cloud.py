@@ -12,18 +12,27 @@ from dataclasses import replace
 from providers.base import Capabilities, Inventory, Pair, Probe, ProbeReply
 from providers.errors import Fault
 from providers.listing import inner, read_entries, text
-from providers.ollama_api import INFERENCE, METADATA, OWNER, read_tags
-from providers.openai_compatible import ENGINE_FIELDS, OpenAICompatible
+from providers.ollama_api import OllamaLike, read_tags
+from providers.openai_compatible import ENGINE_FIELDS
 
 
-class OllamaCloud(OpenAICompatible):
+class OllamaCloud(OllamaLike):
     """ollama.com; ids have no `-cloud` there."""
 
     kind = "ollama-cloud"
     title = "Ollama Cloud"
     capabilities = Capabilities(
         operations=frozenset(
-            {"chat", "completions", "embeddings", "responses", "messages"}
+            {
+                "chat",
+                "completions",
+                "embeddings",
+                "responses",
+                "messages",
+                "ollama_chat",
+                "ollama_generate",
+                "ollama_embed",
+            }
         ),
         local=False,
     )
@@ -34,9 +43,6 @@ class OllamaCloud(OpenAICompatible):
     listing = (Probe("tags", "/api/tags"),)
     extra_fields = frozenset({"options", "think"})
     stripped_fields = ENGINE_FIELDS
-    inference_paths = INFERENCE
-    metadata_paths = METADATA
-    owner_paths = OWNER
 
     def interpret(self, status: int, headers: Sequence[Pair], body: bytes) -> Fault:
         fault = super().interpret(status, headers, body)

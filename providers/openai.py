@@ -38,6 +38,7 @@ class OpenAI(OpenAICompatible):
     default_url = "https://api.openai.com"
     probe_interval_s = 60.0
     stripped_fields = ENGINE_FIELDS
+    limit_field = "max_completion_tokens"
     inference_paths = frozenset({"GET /v1/realtime"})
     metadata_paths = frozenset({"POST /v1/responses/input_tokens"})
 

@@ -16,7 +16,8 @@ from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from providers.base import (
-    OPERATIONS,
+    ASKABLE,
+    NATIVE,
     Adapter,
     Capabilities,
     Inventory,
@@ -35,6 +36,7 @@ from providers.faults import read_fault
 from providers.headers import HeaderPolicy, auth_pair
 from providers.listing import Document, read_entries, read_model, read_models, text
 from providers.reach import Paths
+from providers.wire.translate.request import Target
 
 # What only an engine at home understands: hints, cache and queue plumbing. Clouds
 # answer 400 to some of them, so a failover from such an engine must leave them out.
@@ -48,6 +50,7 @@ ENGINE_FIELDS: Final = frozenset(
         "kv_transfer_params",
         "min_p",
         "priority",
+        "repetition_penalty",
         "top_k",
         "ttl",
     }
@@ -69,7 +72,9 @@ class OpenAICompatible(Adapter):
     that path ends in a version of its own (`/api/paas/v4`). `extra_fields` are
     body members understood beyond the dialect, `stripped_fields` those left out.
     The path tables hold rules of providers.reach, below the server's root; the
-    declared operations and the model list need not be repeated there.
+    declared operations and the model list need not be repeated there. The last four
+    are for requests translated into chat: what it calls the limit and the reasoning
+    of earlier turns, whether it fetches images and knows cache breakpoints.
     """
 
     kind = "openai-compatible"
@@ -102,16 +107,19 @@ class OpenAICompatible(Adapter):
     inference_paths: ClassVar[frozenset[str]] = frozenset()
     metadata_paths: ClassVar[frozenset[str]] = frozenset()
     owner_paths: ClassVar[frozenset[str]] = frozenset()
+    limit_field: ClassVar[str] = "max_tokens"
+    reasoning_field: ClassVar[str | None] = None
+    image_urls: ClassVar[bool | None] = None
+    cache_control: ClassVar[bool | None] = None
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.prefix = urlsplit(settings.base_url).path.rstrip("/")
         self.root = "" if _VERSION_AT_END.search(self.prefix) else self.api_root
-        served = [OPERATIONS[name] for name in sorted(self.capabilities.operations)]
-        self._targets = {op.name: self.target(op) for op in served}
+        served = [ASKABLE[name] for name in sorted(self.capabilities.operations)]
+        self._urls = {op.name: self.path_of(op) for op in served}
         self._paths = Paths(
-            self.inference_paths
-            | {f"{op.method} {self.root}{op.path}" for op in served},
+            self.inference_paths | {f"{op.method} {self.below(op)}" for op in served},
             self.metadata_paths
             | {f"GET {self.root}/models", f"GET {self.root}/models/*"},
             self.owner_paths,
@@ -121,15 +129,30 @@ class OpenAICompatible(Adapter):
         probing = self._policy(settings.key) if settings.forward_auth else self._headers
         self._probe_headers = (("accept", "application/json"), *probing.own)
 
-    def target(self, operation: Operation) -> str:
+    def below(self, operation: Operation) -> str:
+        """The path of an operation, below the server's root."""
+        return (
+            operation.path if operation.name in NATIVE else self.root + operation.path
+        )
+
+    def path_of(self, operation: Operation) -> str:
         """The path of an operation, from the origin on."""
-        return f"{self.prefix}{self.root}{operation.path}"
+        return self.prefix + self.below(operation)
+
+    def target_of(self, model: str) -> Target:
+        return Target(
+            model=model,
+            image_urls=self.image_urls,
+            cache_control=self.cache_control,
+            limit_field=self.limit_field,
+            reasoning_field=self.reasoning_field,
+        )
 
     def prepare(self, request: Request) -> Prepared:
         operation = request.operation
         # An operation that is not declared never gets here by a model's name; the
         # usual path is still the best answer for whoever insists.
-        path = self._targets.get(operation.name) or self.target(operation)
+        path = self._urls.get(operation.name) or self.path_of(operation)
         model = request.model
         dropped = request.fields & self.stripped_fields
         return Prepared(

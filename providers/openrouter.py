@@ -11,7 +11,7 @@ from providers.base import Capabilities, ProbeReply
 from providers.listing import read_entries
 from providers.openai_compatible import ENGINE_FIELDS, OpenAICompatible
 
-_EXTRA = frozenset({"min_p", "top_k"})
+_EXTRA = frozenset({"min_p", "repetition_penalty", "top_k"})
 
 
 class OpenRouter(OpenAICompatible):
@@ -41,6 +41,9 @@ class OpenRouter(OpenAICompatible):
         "transforms",
     }
     stripped_fields = ENGINE_FIELDS - _EXTRA
+    reasoning_field = "reasoning"
+    image_urls = True
+    cache_control = True
     metadata_paths = frozenset({"GET /v1/providers"})
     # What the account has spent, and any generation by its id, are the owner's.
     owner_paths = frozenset({"GET /v1/credits", "GET /v1/generation", "GET /v1/key"})

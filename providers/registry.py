@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from providers.anthropic import Anthropic
 from providers.base import Adapter, Settings
 from providers.demo import Demo
+from providers.gemini import Gemini
 from providers.llamacpp import LlamaCpp
 from providers.lmstudio import LMStudio
 from providers.ollama import Ollama
@@ -27,6 +29,8 @@ KINDS: Final[Mapping[str, type[Adapter]]] = MappingProxyType(
             LMStudio,
             LlamaCpp,
             OpenAI,
+            Anthropic,
+            Gemini,
             OpenRouter,
             OllamaCloud,
             ZAI,

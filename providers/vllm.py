@@ -36,6 +36,7 @@ class VLLM(OpenAICompatible):
         websocket=True,
     )
     usual_ports = (8000,)
+    reasoning_field = "reasoning"
     key_variables = ("VLLM_API_KEY",)
     liveness = Probe("health", "/health")
     extra_fields = frozenset(

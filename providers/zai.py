@@ -33,10 +33,11 @@ class ZAI(OpenAICompatible):
     api_root = ""
     extra_fields = frozenset({"do_sample", "thinking", "tool_stream"})
     stripped_fields = ENGINE_FIELDS
+    reasoning_field = "reasoning_content"
 
-    def target(self, operation: Operation) -> str:
+    def path_of(self, operation: Operation) -> str:
         if operation.dialect is not Dialect.MESSAGES:
-            return super().target(operation)
+            return super().path_of(operation)
         home = self.prefix.partition("/coding/paas")[0].partition("/paas")[0]
         return f"{home}/anthropic/v1{operation.path}"
 

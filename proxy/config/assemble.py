@@ -123,7 +123,7 @@ class Assembly:
             ids.add("demo")
         if read.file.discovery.enabled:
             ids.update(FOUND_LOCALLY)
-            ids.update(kind for kind in keys if not KINDS[kind].arrives_later)
+            ids.update(keys)
         return ids
 
     def _routing(self, read: Validated) -> RoutingConfig:

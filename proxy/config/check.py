@@ -7,7 +7,6 @@ from pathlib import Path as FilePath
 from urllib.parse import urlsplit
 
 from proxy.config.env import is_own_address, provider_variable
-from proxy.config.kinds import KINDS
 from proxy.config.problems import Path, Report, did_you_mean
 from proxy.config.schema_models import ModelConfig
 from proxy.config.schema_providers import ProviderEntry
@@ -48,10 +47,6 @@ def _check_providers(read: Validated, report: Report) -> None:
             )
         ids[entry.id] = at
         variables.setdefault(provider_variable(entry.id, ""), entry.id)
-        if KINDS[entry.kind].arrives_later:
-            report.error(
-                (*path, "kind"), f"kind {entry.kind} arrives with a later version"
-            )
         if _is_own(entry, server.host, server.port):
             report.error((*path, "endpoint"), "is the address of this gateway itself")
 

@@ -22,15 +22,13 @@ KindName = Literal[
 class Kind:
     """`default_url` None: an endpoint must be given. `type` None: its address says.
 
-    The first of `key_variables` that is set holds the key. `arrives_later`: known,
-    but no adapter speaks to it yet.
+    The first of `key_variables` that is set holds the key.
     """
 
     name: KindName
     type: ProviderType | None
     default_url: str | None = None
     key_variables: tuple[str, ...] = ()
-    arrives_later: bool = False
 
 
 _KINDS: Final = (
@@ -39,10 +37,9 @@ _KINDS: Final = (
     Kind("lmstudio", "local", key_variables=("LM_API_TOKEN",)),
     Kind("llamacpp", "local"),
     Kind("openai", "cloud", "https://api.openai.com", ("OPENAI_API_KEY",)),
-    Kind("anthropic", "cloud", "https://api.anthropic.com", ("ANTHROPIC_API_KEY",),
-         arrives_later=True),
+    Kind("anthropic", "cloud", "https://api.anthropic.com", ("ANTHROPIC_API_KEY",)),
     Kind("gemini", "cloud", "https://generativelanguage.googleapis.com",
-         ("GOOGLE_API_KEY", "GEMINI_API_KEY"), arrives_later=True),
+         ("GOOGLE_API_KEY", "GEMINI_API_KEY")),
     Kind("openrouter", "cloud", "https://openrouter.ai/api", ("OPENROUTER_API_KEY",)),
     Kind("ollama-cloud", "cloud", "https://ollama.com", ("OLLAMA_API_KEY",)),
     Kind("zai", "cloud", "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY",)),

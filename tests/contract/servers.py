@@ -21,6 +21,7 @@ class Server:
     empty: frozenset[str] = field(default_factory=frozenset)
 
     def ask(self, path: str) -> ProbeReply:
+        path = path.partition("?")[0]
         if path in self.empty:
             return ProbeReply(200, b"")
         if path in self.answers:
@@ -291,6 +292,96 @@ OPENAI = Server(
     }
 )
 
+ANTHROPIC = Server(
+    {
+        "/v1/models": {
+            "data": [
+                {
+                    "type": "model",
+                    "id": "claude-opus-5-5",
+                    "display_name": "Claude Opus 5.5",
+                    "created_at": "2026-09-29T00:00:00Z",
+                    "lifecycle": "active",
+                    "line": "opus",
+                    "max_input_tokens": 1000000,
+                    "max_tokens": 128000,
+                    "capabilities": {
+                        "image_input": {"supported": True},
+                        "structured_outputs": {"supported": True},
+                        "thinking": {
+                            "supported": True,
+                            "types": {
+                                "adaptive": {"supported": True},
+                                "enabled": {"supported": False},
+                            },
+                        },
+                    },
+                },
+                {
+                    "type": "model",
+                    "id": "claude-haiku-4-5-20251001",
+                    "display_name": "Claude Haiku 4.5",
+                    "created_at": "1970-01-01T00:00:00Z",
+                },
+            ],
+            "first_id": "claude-opus-5-5",
+            "last_id": "claude-haiku-4-5-20251001",
+            "has_more": False,
+        }
+    },
+    elsewhere=(
+        404,
+        {
+            "type": "error",
+            "error": {"type": "not_found_error", "message": "Not Found"},
+            "request_id": "req_1",
+        },
+    ),
+)
+
+GEMINI = Server(
+    {
+        "/v1beta/models": {
+            "models": [
+                {
+                    "name": "models/gemini-3.8-flash",
+                    "version": "001",
+                    "displayName": "Gemini 3.8 Flash",
+                    "inputTokenLimit": 1048576,
+                    "outputTokenLimit": 65536,
+                    "supportedGenerationMethods": [
+                        "generateContent",
+                        "countTokens",
+                        "createCachedContent",
+                        "batchGenerateContent",
+                    ],
+                    "temperature": 1,
+                    "topP": 0.95,
+                    "topK": 64,
+                    "maxTemperature": 2,
+                    "thinking": True,
+                },
+                {
+                    "name": "models/gemini-embedding-001",
+                    "version": "001",
+                    "displayName": "Gemini Embedding 001",
+                    "inputTokenLimit": 2048,
+                    "outputTokenLimit": 1,
+                    "supportedGenerationMethods": ["embedContent", "countTokens"],
+                },
+                {
+                    "name": "models/imagen-4.0-generate-001",
+                    "version": "001",
+                    "inputTokenLimit": 480,
+                    "outputTokenLimit": 8192,
+                    "supportedGenerationMethods": ["predict"],
+                },
+            ]
+        }
+    },
+    elsewhere=(404, {"error": {"code": 404, "message": "", "status": "NOT_FOUND"}}),
+)
+
 OPENROUTER = Server(
     {
         "/v1/models": {
@@ -369,6 +460,8 @@ SERVERS: Final[Mapping[str, Server]] = {
     "lmstudio": LMSTUDIO,
     "llamacpp": LLAMACPP,
     "openai": OPENAI,
+    "anthropic": ANTHROPIC,
+    "gemini": GEMINI,
     "openrouter": OPENROUTER,
     "ollama-cloud": OLLAMA_CLOUD,
     "zai": ZAI,

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.base import (
+    ASKABLE,
     OPERATIONS,
-    Adapter,
     Life,
     Prepared,
     ProbeReply,
     Reach,
-    Request,
     Settings,
 )
 from providers.errors import Blame
 from providers.registry import KINDS, adapter_for
+from tests.contract.kinds import KEY, TALKS, USUAL, adapter, ask, every_kind
 from tests.contract.servers import SERVERS
 
-KEY = "own-key-7f3a91"
 CALLERS_SECRET = "lai_callers-secret"
 CREDENTIALS = (
     ("authorization", f"Bearer {CALLERS_SECRET}"),
@@ -52,7 +49,7 @@ GOES_ON = (
     ("accept", "text/event-stream"),
     ("user-agent", "OpenAI/Python 3.52"),
     ("openai-beta", "assistants=v2"),
-    ("anthropic-beta", "tools-2026-01-01"),
+    ("anthropic-beta", "interleaved-thinking-2025-05-14"),
     ("anthropic-version", "2026-10-21"),
     ("x-stainless-lang", "python"),
     ("idempotency-key", "idem-1"),
@@ -69,34 +66,6 @@ STAYS = (
 )
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def adapter(kind: str, **changes: Any) -> Adapter:
-    url = KINDS[kind].default_url or "http://box.lan:8000"
-    settings: dict[str, Any] = {"id": "p", "base_url": url, "key": KEY} | changes
-    return adapter_for(kind, Settings(**settings))
-
-
-def ask(
-    headers: Iterable[tuple[str, str]] = (),
-    *,
-    operation: str = "chat",
-    model: str = "m",
-    asked: str = "m",
-    fields: Iterable[str] = ("model", "messages"),
-    query: str = "",
-) -> Request:
-    return Request(
-        operation=OPERATIONS[operation],
-        model=model,
-        asked_model=asked,
-        stream=False,
-        fields=frozenset(fields),
-        headers=tuple(headers),
-        query=query,
-    )
 
 
 def names(prepared: Prepared) -> list[str]:
@@ -116,8 +85,24 @@ def test_a_kind_is_registered_under_its_own_name(kind: str) -> None:
 @every_kind
 def test_declared_operations_are_operations_we_know(kind: str) -> None:
     declared = KINDS[kind].capabilities.operations
-    assert "chat" in declared
-    assert declared <= OPERATIONS.keys()
+    assert TALKS.get(kind, USUAL)[0] in declared
+    assert declared <= ASKABLE.keys()
+
+
+@every_kind
+def test_every_kind_can_be_talked_to_in_every_dialect(kind: str) -> None:
+    subject = adapter(kind)
+    for name in ("chat", "responses", "messages"):
+        served_by = subject.way(OPERATIONS[name])
+        assert served_by is not None
+        assert served_by.name in subject.capabilities.operations
+    for name in subject.capabilities.operations:
+        assert subject.way(ASKABLE[name]) is ASKABLE[name]
+
+
+@every_kind
+def test_what_is_translated_is_written_for_the_model_asked(kind: str) -> None:
+    assert adapter(kind).target_of("some/model:7b").model == "some/model:7b"
 
 
 @every_kind
@@ -146,7 +131,8 @@ def test_probes_only_read_and_have_names_of_their_own(kind: str) -> None:
 def test_every_probe_is_of_a_path_that_counts_as_metadata(kind: str) -> None:
     subject = adapter(kind)
     for probe in (subject.liveness, *subject.listing):
-        assert subject.reach(probe.method, probe.path) is Reach.METADATA
+        path = probe.path.partition("?")[0]
+        assert subject.reach(probe.method, path) is Reach.METADATA
 
 
 def test_a_kind_that_there_is_not_is_named_with_those_that_there_are() -> None:
@@ -276,7 +262,13 @@ def test_a_request_that_fits_is_not_changed(kind: str) -> None:
 
 @every_kind
 def test_only_the_models_name_is_ever_set(kind: str) -> None:
-    prepared = adapter(kind).prepare(ask(model='org/é"x', asked="alias"))
+    subject = adapter(kind)
+    talk = TALKS.get(kind, USUAL)[0]
+    prepared = subject.prepare(ask(operation=talk, model='org/é"x', asked="alias"))
+    if "{model}" in ASKABLE[talk].path:
+        assert not prepared.set_fields
+        assert "/org%2F%C3%A9%22x:" in prepared.url_path
+        return
     assert prepared.set_fields.keys() == {"model"}
     assert json.loads(prepared.set_fields["model"]) == 'org/é"x'
 
@@ -303,7 +295,7 @@ def test_each_operation_has_a_path_and_the_query_goes_on(kind: str) -> None:
     for name in subject.capabilities.operations:
         path = subject.prepare(ask(operation=name)).url_path
         assert path.startswith("/")
-        assert path.endswith(OPERATIONS[name].path)
+        assert path.endswith(ASKABLE[name].path.format(model="m"))
         with_query = subject.prepare(ask(operation=name, query="beta=true&a=%2F"))
         assert with_query.url_path == f"{path}?beta=true&a=%2F"
 
@@ -508,81 +500,3 @@ def test_it_recognises_its_own_kind_and_no_other(kind: str, server: str) -> None
     if kind == "openai-compatible" and not KINDS[server].capabilities.local:
         return  # clouds are known by their address; many servers copy their answers
     assert recognised is (kind == server)
-
-
-# --- reach
-
-
-@every_kind
-def test_an_unknown_path_is_the_owners(kind: str) -> None:
-    subject = adapter(kind)
-    for path in ("/", "/v2/new", "/admin", "/v1/files", "/v1/fine_tuning/jobs", ""):
-        if path != "/":
-            assert subject.reach("GET", path) is Reach.OWNER
-        assert subject.reach("POST", path) is Reach.OWNER
-        assert subject.reach("DELETE", path) is Reach.OWNER
-
-
-@every_kind
-def test_its_operations_are_inference_and_its_list_is_metadata(kind: str) -> None:
-    subject = adapter(kind, base_url=KINDS[kind].default_url or "http://box.lan")
-    assert subject.reach("POST", "/v1/chat/completions") is Reach.INFERENCE
-    assert subject.reach("GET", "/v1/models") is Reach.METADATA
-    assert subject.reach("HEAD", "/v1/models") is Reach.METADATA
-    assert subject.reach("GET", "/v1/models/org/name:7b") is Reach.METADATA
-
-
-@every_kind
-def test_the_method_matters(kind: str) -> None:
-    subject = adapter(kind)
-    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "post", "PROPFIND"):
-        assert subject.reach(method, "/v1/chat/completions") is Reach.OWNER
-    for method in ("POST", "PUT", "DELETE"):
-        assert subject.reach(method, "/v1/models/x") is Reach.OWNER
-
-
-@every_kind
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/v1/models/../../api/pull",
-        "/v1/models/./x",
-        "/v1/models/..",
-        "/v1/models/x/.",
-        "/v1//models",
-        "//v1/models",
-        "/v1/models//x",
-        "/v1/models/",
-        "/v1/models/x/",
-        "/v1/chat/completions/",
-        "/V1/chat/completions",
-        "/v1/chat%2fcompletions",
-        "/v1/models/%2e%2e/x",
-        "/v1/models/x%00",
-        "/v1/models/x\x00",
-        "/v1/models/x\n",
-        "/v1/models\\..\\x",
-        "/v1/models;a=b",
-        "/v1/models/x;y",
-        "/v1/models?x",
-        "/v1/models#x",
-        "/v1/models/ünïcode",
-        "/v1/models/x y",
-        "v1/models",
-        "/ /v1/models",
-    ],
-)
-def test_a_path_that_can_be_read_in_two_ways_is_the_owners(
-    kind: str, path: str
-) -> None:
-    for method in ("GET", "POST"):
-        assert adapter(kind).reach(method, path) is Reach.OWNER
-
-
-@every_kind
-@given(path=st.text(max_size=30).map(lambda tail: "/v1/" + tail))
-def test_reach_answers_for_any_text(kind: str, path: str) -> None:
-    reach = adapter(kind).reach("GET", path)
-    if "//" in path or "/." in path or "%" in path or "\\" in path:
-        assert reach in (Reach.OWNER, Reach.METADATA)
-        assert reach is Reach.OWNER or ".." not in path.split("/")

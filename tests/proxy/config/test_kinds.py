@@ -9,9 +9,8 @@ from proxy.config.kinds import FOUND_LOCALLY, KINDS, KindName
 from proxy.config.value import base_url
 
 
-def test_every_adapter_is_a_kind_and_every_kind_has_one_or_comes_later() -> None:
-    here = {name for name, kind in KINDS.items() if not kind.arrives_later}
-    assert here == set(ADAPTERS)
+def test_every_adapter_is_a_kind_and_every_kind_has_one() -> None:
+    assert set(KINDS) == set(ADAPTERS)
     assert set(KINDS) == set(get_args(KindName))
 
 
