@@ -84,6 +84,11 @@ async def test_addresses_and_errors_are_kept_back_with_authentication_on() -> No
     assert "secret detail" not in str(document)
 
 
+async def test_verbose_health_tells_of_the_walls_around_code() -> None:
+    _, _, document = await get(context(), "/health?verbose=1")
+    assert document["execute"] == {"enabled": False, "isolation": {}, "missing": {}}
+
+
 async def test_healthz_touches_nothing() -> None:
     assert await get(context(), "/healthz") == (
         200, "application/json", {"status": "ok"},

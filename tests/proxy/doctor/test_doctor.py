@@ -13,6 +13,7 @@ from proxy.core import clock
 from proxy.doctor import Finding, Grade, examine, models
 from proxy.doctor.machine import examine_machine
 from proxy.doctor.surroundings import examine_surroundings, listed_models
+from proxy.sandbox import sandbox
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.upstream import Answer
 from tests.parts.ports import free_port
@@ -180,3 +181,21 @@ def test_the_keys_that_were_found_are_named_not_shown(tmp_path: Path) -> None:
     findings = examine_machine(loaded(tmp_path, openai_api_key="hunter2"))
     assert of(findings, "keys").text == "openai"
     assert "hunter2" not in " ".join(str(finding) for finding in findings)
+
+
+async def test_walls_around_code_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert of(await examine_surroundings(loaded(tmp_path)), "execute").text == "off"
+
+    async def no_jail(_: object) -> None:
+        return None
+
+    monkeypatch.setattr(sandbox, "standing_jail", no_jail)
+    monkeypatch.setattr(sandbox, "find_monty", lambda: None)
+    findings = await examine_surroundings(
+        loaded(tmp_path, "execute: {enabled: true, requireIsolation: jail}")
+    )
+    assert of(findings, "execute cpython").grade is Grade.WRONG
+    assert "bubblewrap" in of(findings, "execute cpython").advice
+    assert "pydantic-monty" in of(findings, "execute monty").text
