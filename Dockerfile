@@ -8,6 +8,7 @@ WORKDIR /build
 COPY requirements/run.txt requirements/
 RUN /opt/local-ai/bin/pip install --require-hashes -r requirements/run.txt
 COPY setup.cfg pyproject.toml README.md LICENSE ./
+COPY migrations migrations
 COPY providers providers
 COPY proxy proxy
 RUN /opt/local-ai/bin/pip install --no-deps --no-build-isolation . \

@@ -1,0 +1,56 @@
+"""Many rows at once, as plain tuples: the one statement that speed has shaped.
+
+SQLAlchemy's own way costs twice the insert. SQLite gets many rows in one statement:
+its driver gives up the interpreter's lock for each execution, and a busy event loop
+would let it have that back once a turn, a row at a time. asyncpg sends all in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Values = Sequence[object]
+
+# Sizes of SQLite's statements: each is compiled once and kept by the driver. 128 rows
+# of 34 columns stay below its 32,766 variables.
+_SIZES = (128, 16, 1)
+
+
+async def insert_new(
+    connection: AsyncConnection, table: Table, rows: Sequence[Values]
+) -> None:
+    """Insert rows (in the order of the columns), leaving out those that are there."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(
+            _statement(table), [tuple(row) for row in rows]
+        )
+        return
+    at = 0
+    for size in _SIZES:
+        while len(rows) - at >= size:
+            values = tuple(chain.from_iterable(rows[at : at + size]))
+            await connection.exec_driver_sql(_statement(table, size), values)
+            at += size
+
+
+@cache
+def _statement(table: Table, size: int | None = None) -> str:
+    """For SQLite with `size` rows in it; None: for PostgreSQL, executed for each row."""
+    names = [column.name for column in table.c]
+    if size is None:
+        marks = [f"${number}" for number in range(1, len(names) + 1)]
+        size = 1
+    else:
+        marks = ["?"] * len(names)
+    row = f"({', '.join(marks)})"
+    return (
+        f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608 -- names of ours
+        f"VALUES {', '.join([row] * size)} ON CONFLICT DO NOTHING"
+    )

@@ -1,0 +1,204 @@
+"""The database by URL: SQLite in the data directory, or PostgreSQL.
+
+SQLite has one connection that writes and two that read (write-ahead log: readers and
+the writer do not wait for each other); it takes its lock when a transaction begins, as
+one that asks for it in the middle may be refused at once. PostgreSQL has a pool, and
+each connection is tried before it is used, so that a restart of the server costs
+nothing but time. What drivers raise comes out as the errors of `errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from proxy.storage import schema
+from proxy.storage.errors import BadDatabase, StorageError, from_driver
+
+Engine = Literal["sqlite", "postgresql"]
+
+FILE: Final = "local-ai.db"
+
+# A lock that another process holds longer than this is an answer, not a wait.
+_LOCK_WAIT_S: Final = 2.0
+_CONNECT_S: Final = 5.0
+_STATEMENT_S: Final = 15.0
+# Opened when it is needed; enough for the ledger, the keys and a page or two.
+_POSTGRES_CONNECTIONS: Final = 4
+
+
+class Database:
+    """Opened as `async with`; connects when it is first used.
+
+    The tables are made or brought up to date before the first transaction, by
+    whichever process comes first.
+    """
+
+    def __init__(self, url: str | None = None, data_dir: Path = Path("data")) -> None:
+        """Raises BadDatabase where the URL cannot be used. None: a file of our own."""
+        self._url = _parse(url, data_dir)
+        self.engine: Engine = (
+            "sqlite" if self._url.get_backend_name() == "sqlite" else "postgresql"
+        )
+        self._readers: AsyncEngine | None = None
+        self._writer: AsyncEngine | None = None
+        self._preparing = asyncio.Lock()
+        self._is_prepared = False
+
+    @property
+    def name(self) -> str:
+        """What may be told of where it is; no password."""
+        return str(self._url.database if self.engine == "sqlite" else self._url)
+
+    async def __aenter__(self) -> Database:
+        """Raises BadDatabase where a driver is missing, OSError where no file can be."""
+        if self.engine == "sqlite":
+            _make_file(Path(str(self._url.database)))
+            self._writer = _sqlite(self._url, begin="BEGIN IMMEDIATE", connections=1)
+            self._readers = _sqlite(self._url, begin="BEGIN", connections=2)
+        else:
+            self._writer = self._readers = _postgres(self._url)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for engine in {self._writer, self._readers} - {None}:
+            assert engine is not None
+            await engine.dispose()
+        self._writer = self._readers = None
+
+    async def prepare(self) -> None:
+        """Make the tables, or bring them up to date; the second time it is nothing.
+
+        Raises NewerSchema, or DatabaseAway.
+        """
+        if self._is_prepared:
+            return
+        async with self._preparing:
+            if not self._is_prepared:
+                async with self.migrating() as connection:
+                    await schema.bring_up_to_date(connection)
+                self._is_prepared = True
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes nothing."""
+        await self.prepare()
+        async with self._transaction(self._readers) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the end unless something is raised."""
+        await self.prepare()
+        async with self._transaction(self._writer) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes the tables, alone among all processes."""
+        async with self._transaction(self._writer) as connection:
+            await schema.lock(connection)
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(
+        self, engine: AsyncEngine | None
+    ) -> AsyncIterator[AsyncConnection]:
+        if engine is None:
+            raise RuntimeError("the database is not open")
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except StorageError:
+            raise
+        except (SQLAlchemyError, OSError, TimeoutError, OverflowError) as error:
+            raise from_driver(error) from error
+
+
+def _parse(url: str | None, data_dir: Path) -> URL:
+    if url is None:
+        return URL.create("sqlite+aiosqlite", database=str(data_dir / FILE))
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        # The message would quote the URL, and with it a password.
+        raise BadDatabase("database.url is not a URL") from error
+    scheme = parsed.drivername.partition("+")[0]
+    if scheme == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise BadDatabase("database.url needs a file: sqlite:///path/to/file.db")
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if scheme in ("postgresql", "postgres"):
+        return _as_asyncpg_spells_it(parsed.set(drivername="postgresql+asyncpg"))
+    raise BadDatabase(
+        f"database.url begins with {scheme}:; known are postgresql: and sqlite:"
+    )
+
+
+def _as_asyncpg_spells_it(url: URL) -> URL:
+    """`sslmode` is libpq's word; asyncpg takes its values as `ssl`."""
+    query: Mapping[str, Any] = url.query
+    if "sslmode" in query:
+        url = url.difference_update_query(["sslmode"])
+        url = url.update_query_dict({"ssl": query["sslmode"]})
+    return url
+
+
+def _make_file(path: Path) -> None:
+    """Make the file so that only its owner can read it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _sqlite(url: URL, *, begin: str, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=_STATEMENT_S,
+        # The driver begins no transactions of its own.
+        connect_args={"isolation_level": None, "timeout": _LOCK_WAIT_S},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # What is committed is on the disk: the ledger forgets what it has handed over.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA cache_size = -4096")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_it(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgres(url: URL) -> AsyncEngine:
+    try:
+        return create_async_engine(
+            url,
+            pool_size=_POSTGRES_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=_STATEMENT_S,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": _CONNECT_S,
+                "command_timeout": _STATEMENT_S,
+                "server_settings": {"application_name": "local-ai"},
+            },
+        )
+    except ModuleNotFoundError as error:
+        raise BadDatabase(
+            "PostgreSQL needs asyncpg: pip install 'local-ai[postgres]'"
+        ) from error

@@ -1,0 +1,155 @@
+"""Usage by day: sums that grow as requests are stored, and stay when those are gone.
+
+`add` runs in the transaction that inserts the requests, over those that were new, so a
+batch that is replayed counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, cast, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from proxy.storage.database import Database
+from proxy.storage.filters import EVERYTHING, Filter, day_of
+from proxy.storage.tables import requests, usage_daily
+
+_DAY_US: Final = 86_400_000_000
+_DIMENSIONS: Final = ("day", "tenant", "key_id", "model", "provider")
+_SUMS: Final = tuple(
+    column.name for column in usage_daily.c if column.name not in _DIMENSIONS
+)
+
+_PLACES: Final = [column.name for column in requests.c]
+_STARTED: Final = _PLACES.index("started_us")
+_TENANT: Final = _PLACES.index("tenant")
+_KEY: Final = _PLACES.index("key_id")
+_MODEL: Final = _PLACES.index("model")
+_PROVIDER: Final = _PLACES.index("provider")
+_STATUS: Final = _PLACES.index("status")
+_SOURCE: Final = _PLACES.index("usage_source")
+_COST: Final = _PLACES.index("cost_usd")
+_DURATION: Final = _PLACES.index("duration_us")
+# The five kinds of tokens stand side by side, here as there.
+_TOKENS: Final = slice(
+    _PLACES.index("prompt_tokens"), _PLACES.index("reasoning_tokens") + 1
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRow:
+    """Sums of one group; names by which nobody asked to group are empty.
+
+    `estimated` and `unpriced` count the requests whose tokens are an estimate, or
+    whose cost is not known and so not in `cost_usd`.
+    """
+
+    day: str = ""
+    tenant: str = ""
+    key_id: str = ""
+    model: str = ""
+    provider: str = ""
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: int = 0
+    unpriced: int = 0
+    cost_usd: float = 0.0
+    duration_us: int = 0
+
+
+class Usage:
+    """The table of usage by day. Every method raises DatabaseAway."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sums(
+        self, which: Filter = EVERYTHING, by: Sequence[str] = ("day",)
+    ) -> tuple[UsageRow, ...]:
+        """Add up by any of day, tenant, key_id, model, provider; in that order."""
+        groups = [usage_daily.c[name] for name in _DIMENSIONS if name in by]
+        statement = (
+            select(*groups, *(_sum(name) for name in _SUMS))
+            .where(*which.names(usage_daily), *_days(which))
+            .group_by(*groups)
+            .order_by(*groups)
+        )
+        async with self._database.reading() as connection:
+            found = await connection.execute(statement)
+            rows = [dict(row) for row in found.mappings()]
+        return tuple(UsageRow(**row) for row in rows if row["requests"])
+
+
+async def add(connection: AsyncConnection, rows: Iterable[Sequence[Any]]) -> None:
+    """Add requests, as tuples in the order of their columns, to the sums."""
+    # One order for all processes, or two could lock each other out.
+    groups = sorted(_grouped(rows).items())
+    if groups:
+        await connection.execute(
+            _upsert(connection.dialect.name),
+            [
+                dict(zip((*_DIMENSIONS, *_SUMS), (*names, *sums), strict=True))
+                for names, sums in groups
+            ],
+        )
+
+
+def _grouped(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], list[Any]]:
+    """Sums by dimensions, in the order of _SUMS. Written out for speed: each request."""
+    groups: dict[tuple[Any, ...], list[Any]] = {}
+    for row in rows:
+        provider, cost, source = row[_PROVIDER], row[_COST], row[_SOURCE]
+        # What reached no provider may name any model, and callers make up many.
+        model = None if provider is None else row[_MODEL]
+        names = (row[_STARTED] // _DAY_US, row[_TENANT], row[_KEY], model, provider)
+        sums = groups.get(names)
+        if sums is None:
+            sums = groups[names] = [0] * len(_SUMS)
+        sums[0] += 1
+        sums[1] += row[_STATUS] >= 400
+        for place, tokens in enumerate(row[_TOKENS], 2):
+            if tokens is not None:
+                sums[place] += tokens
+        sums[7] += source == "estimate"
+        if cost is not None:
+            sums[9] += cost
+        elif source != "none":
+            sums[8] += 1
+        sums[10] += row[_DURATION]
+    return {
+        (day_of(names[0] * _DAY_US), *(name or "" for name in names[1:])): sums
+        for names, sums in groups.items()
+    }
+
+
+@cache
+def _upsert(dialect: str) -> Any:
+    """Insert a row of sums, or add it to the one that is there."""
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(usage_daily)
+    return insert.on_conflict_do_update(
+        index_elements=_DIMENSIONS,
+        set_={name: usage_daily.c[name] + insert.excluded[name] for name in _SUMS},
+    )
+
+
+def _sum(name: str) -> ColumnElement[Any]:
+    # PostgreSQL answers a sum of whole numbers as a decimal.
+    column = usage_daily.c[name]
+    return cast(func.coalesce(func.sum(column), 0), column.type).label(name)
+
+
+def _days(which: Filter) -> Iterator[ColumnElement[bool]]:
+    if which.since_us is not None:
+        yield usage_daily.c.day >= day_of(which.since_us)
+    if which.until_us is not None:
+        yield usage_daily.c.day <= day_of(which.until_us - 1)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from proxy.storage.database import FILE, Database
+from proxy.storage.errors import BadDatabase, DatabaseAway, DataRefused, from_driver
+from proxy.storage.keys import Keys
+from tests.parts.ports import free_port
+
+
+async def test_without_a_url_it_is_a_file_that_only_its_owner_reads(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "data"
+    async with Database(None, folder) as database:
+        await database.prepare()
+        assert database.engine == "sqlite"
+        assert database.name == str(folder / FILE)
+    assert stat.S_IMODE((folder / FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+async def test_readers_do_not_wait_for_the_writer(tmp_path: Path) -> None:
+    async with Database(None, tmp_path) as database:
+        await database.prepare()
+        async with database.writing() as writer:
+            await writer.execute(text("INSERT INTO revisions VALUES ('x', 1)"))
+            async with database.reading() as reader:
+                found = await reader.scalar(text("SELECT count(*) FROM revisions"))
+                assert found == 0
+        async with database.reading() as reader:
+            assert await reader.scalar(text("SELECT count(*) FROM revisions")) == 1
+
+
+async def test_what_is_committed_is_on_the_disk(tmp_path: Path) -> None:
+    async with Database(None, tmp_path) as database, database.writing() as connection:
+        pragmas = [
+            await connection.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous")
+        ]
+    assert pragmas == ["wal", 2]
+
+
+async def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    async with Database(None, tmp_path) as database:
+
+        async def fail() -> None:
+            async with database.writing() as connection:
+                await connection.execute(text("INSERT INTO revisions VALUES ('x', 1)"))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        async with database.reading() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM revisions")) == 0
+
+
+async def test_one_that_is_locked_is_away_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.storage.database._LOCK_WAIT_S", 0.01)
+    async with Database(None, tmp_path) as database:
+        keys = Keys(database)
+        await database.prepare()
+        other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseAway, match="locked"):
+            await keys.touch({"key_a": 1.0})
+        # who only reads goes on meanwhile
+        assert await keys.all() == ()
+        other.execute("ROLLBACK")
+        other.close()
+        await keys.touch({"key_a": 1.0})
+
+
+async def test_a_server_that_is_not_there_is_away() -> None:
+    url = f"postgresql://someone:secret@127.0.0.1:{free_port()}/nowhere"
+    async with Database(url) as database:
+        with pytest.raises(DatabaseAway) as failed:
+            await Keys(database).all()
+    assert "secret" not in str(failed.value)
+    assert "secret" not in database.name
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://host/db", "mysql"),
+        ("sqlite://", "file"),
+        ("sqlite:///:memory:", "file"),
+        ("what:secret@is this", "not a URL"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(url: str, message: str) -> None:
+    with pytest.raises(BadDatabase, match=message) as refused:
+        Database(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_urls_are_read_as_other_programs_write_them() -> None:
+    for scheme in ("postgres", "postgresql", "postgresql+asyncpg"):
+        database = Database(f"{scheme}://u:p@host/db?sslmode=require")
+        assert database.engine == "postgresql"
+        assert database.name == "postgresql+asyncpg://u:***@host/db?ssl=require"
+
+
+async def test_a_driver_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("asyncpg")
+
+    monkeypatch.setattr("proxy.storage.database.create_async_engine", missing)
+    with pytest.raises(BadDatabase, match="asyncpg"):
+        await Database("postgresql://host/db").__aenter__()
+
+
+def test_errors_are_about_the_data_or_about_the_database() -> None:
+    assert isinstance(from_driver(OverflowError("too large")), DataRefused)
+    assert isinstance(from_driver(ConnectionRefusedError("no")), DatabaseAway)
+    assert isinstance(from_driver(TimeoutError()), DatabaseAway)
+    assert str(from_driver(TimeoutError())) == "TimeoutError"
