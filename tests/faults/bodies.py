@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from tests.faults.row import (
+    CHUNKED,
     COMPLETION,
+    FAILED,
     GOOD,
     JSON,
+    NO_ANSWER,
+    Again,
     End,
     Outcome,
     Row,
     comes,
-    refused,
     row,
     told,
 )
-from tests.faults.steps import close, plays
+from tests.faults.steps import close, hang, plays
 from tests.parts.http_text import LAST_CHUNK, chunk, event_stream_head, head, whole
 from tests.parts.scripts import DONE, EVENT, stream
 
@@ -33,17 +36,13 @@ TOO_LARGE = told("upstream_stream_broken", EVENT)
 UNENDED = told("upstream_stream_broken", EVENT, kept=True)
 
 ROWS: tuple[Row, ...] = (
-    row(
-        "answers 200 with an error in it",
-        plays(whole(ERROR)),
-        refused(502, "upstream_error", kept=True, again=True),
-    ),
+    row("answers 200 with an error in it", plays(whole(ERROR)), FAILED),
     row(
         "answers 200 with a refusal in it",
         plays(whole(REFUSAL)),
         Outcome(End.COMES, 400, "invalid_field", REFUSAL, kept=True),
     ),
-    row("answers with a web page", plays(PAGE), comes(HTML)),
+    row("answers with a web page", plays(PAGE), NO_ANSWER),
     row(
         "sends one event of 9 MiB",
         (
@@ -68,9 +67,10 @@ ROWS: tuple[Row, ...] = (
         "sends 100,000 tiny events",
         (
             plays(
-                head(200, JSON, "transfer-encoding: chunked"),
+                head(200, JSON, CHUNKED),
+                chunk(b'{"n":['),
                 *(chunk(b"1,\n") * 1000,) * (MANY // 1000),
-                LAST_CHUNK,
+                chunk(b"1]}") + LAST_CHUNK,
             ),
             plays(
                 event_stream_head(),
@@ -78,7 +78,7 @@ ROWS: tuple[Row, ...] = (
                 chunk(DONE) + LAST_CHUNK,
             ),
         ),
-        comes(b"1,\n" * MANY),
+        comes(b'{"n":[' + b"1,\n" * MANY + b"1]}"),
         comes(TINY * MANY + DONE),
     ),
     row(
@@ -92,9 +92,10 @@ ROWS: tuple[Row, ...] = (
         UNENDED,
     ),
     row(
-        "sends a stream of nothing",
-        plays(stream()),
-        told("upstream_stream_broken", kept=True, again=True),
+        "sends no event at all, or no byte in chunks",
+        (plays(head(200, JSON, CHUNKED) + LAST_CHUNK), plays(stream())),
+        NO_ANSWER,
+        told("upstream_stream_broken", kept=True, again=Again.THE_SAME),
     ),
     row(
         "sends comments and no event",
@@ -124,11 +125,16 @@ ROWS: tuple[Row, ...] = (
         comes(EVENT + DONE + EVENT),
     ),
     row("answers JSON to a stream", plays(GOOD), comes(COMPLETION)),
-    row("answers an empty 200", plays(whole(b"")), comes(b"")),
-    row("answers 204", plays(head(204)), comes(b"", status=204)),
+    row(
+        "hangs after the terminator",
+        plays(event_stream_head() + chunk(EVENT + DONE), hang),
+        comes(EVENT + DONE, kept=False),
+    ),
+    row("answers an empty 200", plays(whole(b"")), NO_ANSWER),
+    row("answers 204", plays(head(204)), NO_ANSWER),
     row(
         "answers JSON that is cut off, though its frame is whole",
         plays(whole(COMPLETION[:-9])),
-        comes(COMPLETION[:-9]),
+        NO_ANSWER,
     ),
 )

@@ -13,6 +13,8 @@ from tests.faults.row import (
     GOOD_HEAD,
     GOOD_STREAM,
     JSON,
+    UNFIT,
+    Again,
     Row,
     comes,
     row,
@@ -31,7 +33,7 @@ JSON_TO_CLOSE = head(200, JSON).replace(b"/1.1", b"/1.0") + COMPLETION
 STREAM_TO_CLOSE = b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 SAYS_CLOSE = b"\r\nconnection: close\r\ncontent-type:"
 CUT_STREAM = told("upstream_stream_broken", EVENT)
-CUT_AT_ONCE = told("upstream_stream_broken", again=True)
+CUT_AT_ONCE = told("upstream_stream_broken", again=Again.THE_SAME)
 
 
 async def leave_one_idle(site: Site) -> None:
@@ -45,7 +47,7 @@ async def refuse(site: Site) -> None:
 
 
 ROWS: tuple[Row, ...] = (
-    row("refuses the connection", plays(), BROKEN, first=refuse),
+    row("refuses the connection", plays(), UNFIT, first=refuse),
     row("closes instead of answering", plays(close), BROKEN),
     row("resets instead of answering", plays(reset), BROKEN),
     row("closes in the middle of the head", plays(GOOD[:30], close), BROKEN),

@@ -19,13 +19,15 @@ from its table.
 
 An error code alone is an error reply with that status. "Then" means that what had come
 before was passed on, and the error follows in the stream, in the caller's dialect; such a
-stream never looks complete. The outcome is that of one attempt: "safe to repeat" says that
-nothing of the answer had reached the caller, and that asking again, or elsewhere, could
-help. "Connection" tells whether the one to the provider serves on. Where two entries differ
-for a whole reply and for a stream, they stand in this order.
+stream never looks complete. "Asked next" tells who is asked before the caller is told:
+another provider of the model, or where there is none the same one once more (one that loads
+the model: until `timeouts.firstByte` is over), within the limits of
+[Failover and retries](#failover-and-retries). "Connection" tells whether the one to the
+provider serves on. Where two entries differ for a whole reply and for a stream, they stand in
+this order.
 """
 TABLE_HEAD = """
-| the provider | whole reply | stream | safe to repeat | connection |
+| the provider | whole reply | stream | asked next | connection |
 |---|---|---|---|---|
 """
 
@@ -44,7 +46,7 @@ def line(row: Row) -> str:
     cells = (
         row.name,
         *map(told, cases),
-        both(*("yes" if outcome.again else "no" for outcome in cases)),
+        both(*(outcome.again.value for outcome in cases)),
         both(*map(connection, cases)),
     )
     return f"| {' | '.join(cells)} |\n"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.core.types import Record
-from tests.faults.row import GOOD, Case, Way
+from tests.faults.row import GOOD, GOOD_STREAM, Case, Way
+from tests.parts.faulty import Faulty
 from tests.parts.http_text import Message, post, responses
 from tests.parts.inside import CHAT, Site, run_site
 from tests.parts.raw import connect
@@ -17,12 +19,15 @@ from tests.parts.until import until
 LIMITS_S = {"connect": 0.5, "write": 0.5, "firstByte": 0.4, "idle": 0.4, "whole": 0.9}
 # No case may take longer than its limits allow, and this is more than all together.
 DEADLINE_S = 8.0
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "provider": {"timeouts": LIMITS_S},
-    "routing": {"retry": {"backoffSeconds": 0}},
+    # Nobody waits for the end of a rate limit.
+    "routing": {"retry": {"backoffSeconds": 0}, "queue": {"maxWaitSeconds": 1}},
     # What is asked after a fault is of a model that has not failed.
     "models": [{"id": id_, "providerId": "box"} for id_ in ("tiny", "other")],
 }
+# Another provider serves it too; it comes last.
+SHARED = {"id": "shared", "providers": [{"id": "box"}, {"id": "spare"}]}
 NEXT = post(CHAT, b'{"model":"other","messages":[]}')
 GAUGES = (
     "local_ai_active_requests",
@@ -81,9 +86,28 @@ async def play(case: Case, way: Way, *, fast: bool) -> Seen:
         )
 
 
-def request(way: Way, padding: int) -> bytes:
+async def play_with_another(case: Case, way: Way) -> tuple[Message, list[Message]]:
+    """As `play`, where another provider serves the model too.
+
+    Answers the reply, and the requests that the other one got.
+    """
+    good = answers(GOOD if way is Way.WHOLE else GOOD_STREAM)
+    async with asyncio.timeout(DEADLINE_S), Faulty(good) as spare:
+        other = {"id": "spare", "kind": "vllm", "endpoint": spare.url, "priority": 99}
+        sections = SETTINGS | {"models": [SHARED, *SETTINGS["models"]]}
+        async with run_site(fast=True, others=[other], **sections) as site:
+            if case.first is not None:
+                await case.first(site)
+            site.upstream.script, site.upstream.early = case.does, case.early
+            line = await Line.to(site)
+            reply = await line.ask(request(way, case.padding, model="shared"))
+            await until(lambda: is_idle(site), "every gauge at zero")
+            return reply, spare.requests
+
+
+def request(way: Way, padding: int, model: str = "tiny") -> bytes:
     """Write the caller's request, with so many bytes more than it needs."""
-    body: dict[str, object] = {"model": "tiny", "messages": []}
+    body: dict[str, object] = {"model": model, "messages": []}
     if way is Way.STREAM:
         body["stream"] = True
     if padding:

@@ -1,8 +1,7 @@
 """A row of the fault table: what a provider does, and what comes of it.
 
-A row has two cases, one for each way of asking. An outcome is that of one attempt;
-`again` says that another attempt could have helped, as the caller had got nothing of
-the body yet.
+A row has two cases, one for each way of asking. An outcome is what the caller gets
+where nobody else serves the model; `again` says whom the gateway asks before that.
 """
 
 from __future__ import annotations
@@ -48,11 +47,19 @@ class End(Enum):
     CUT = 3
 
 
+class Again(StrEnum):
+    """Whom the gateway asks after that; the value stands in docs/operations.md."""
+
+    NOBODY = "nobody"
+    ANOTHER = "another"
+    THE_SAME = "another, else the same"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`body` is what comes, or what comes before the error. `kept` says whether the
     upstream's connection serves on; None where either may happen. `asked` counts
-    the requests it gets where no other attempt is made.
+    the requests it gets in one attempt.
     """
 
     end: End
@@ -60,7 +67,7 @@ class Outcome:
     code: str | None = None
     body: bytes = b""
     kept: bool | None = False
-    again: bool = False
+    again: Again = Again.NOBODY
     asked: int = 1
 
 
@@ -118,16 +125,20 @@ def comes(
 
 
 def refused(
-    status: int, code: str, *, kept: bool = False, again: bool = False
+    status: int, code: str, *, kept: bool = False, again: Again = Again.NOBODY
 ) -> Outcome:
     return Outcome(End.REFUSED, status, code, b"", kept, again)
 
 
 def told(
-    code: str, after: bytes = b"", *, kept: bool = False, again: bool = False
+    code: str, after: bytes = b"", *, kept: bool = False, again: Again = Again.NOBODY
 ) -> Outcome:
     return Outcome(End.TOLD, 200, code, after, kept, again)
 
 
-BROKEN = refused(502, "upstream_error", again=True)
+BROKEN = refused(502, "upstream_error", again=Again.THE_SAME)
+FAILED = refused(502, "upstream_error", kept=True, again=Again.THE_SAME)
+UNFIT = refused(502, "upstream_error", again=Again.ANOTHER)
+NO_ANSWER = refused(502, "upstream_error", kept=True, again=Again.ANOTHER)
 LATE = refused(504, "upstream_timeout")
+STALLED = refused(504, "upstream_timeout", again=Again.THE_SAME)

@@ -11,6 +11,7 @@ from tests.faults.row import (
     GOOD_STREAM,
     JSON,
     LATE,
+    STALLED,
     Row,
     comes,
     row,
@@ -47,7 +48,7 @@ ROWS: tuple[Row, ...] = (
             plays(GOOD[:-5], hang),
             plays(event_stream_head(), chunk(EVENT) + chunk(EVENT[:9]), hang),
         ),
-        LATE,
+        STALLED,
         told("upstream_timeout", EVENT),
     ),
     row(
@@ -56,7 +57,7 @@ ROWS: tuple[Row, ...] = (
             plays(head(200, JSON, CHUNKED), chunk(COMPLETION), b"2", hang),
             plays(event_stream_head(), chunk(EVENT), b"2", hang),
         ),
-        LATE,
+        STALLED,
         told("upstream_timeout", EVENT),
     ),
     row(
@@ -75,7 +76,7 @@ ROWS: tuple[Row, ...] = (
     row(
         "does not take the request",
         plays(stop_reading, hang),
-        LATE,
+        STALLED,
         early=True,
         padding=24 * MEGABYTE,
     ),

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.faults.flood import FLOOD
-from tests.faults.rig import Seen, play
-from tests.faults.row import COMPLETION, End, Outcome, Row, Way
+from tests.faults.rig import Seen, play, play_with_another
+from tests.faults.row import COMPLETION, FLOW, Again, End, Outcome, Row, Way
 from tests.faults.table import TABLE
 from tests.parts.http_text import Message, data_of, events
 from tests.parts.inside import CHAT
@@ -16,8 +16,6 @@ from tests.parts.scripts import DONE, error_of
 
 # The flood has a test of its own.
 ROWS = [each for rows in TABLE.values() for each in rows if each is not FLOOD]
-# How often a provider is asked where another attempt could help.
-MOST_ATTEMPTS = 2
 
 
 @pytest.mark.parametrize("door", ["fast door", "ordinary door"])
@@ -28,6 +26,23 @@ async def test_a_fault_ends_as_the_table_says(row: Row, door: str) -> None:
     for way, each in zip(Way, seen, strict=True):
         print(f"asked for: {way}; got {each}")
         assert_outcome(each, row.case(way).outcome)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_another_is_asked_where_the_table_says_so(row: Row) -> None:
+    played = await asyncio.gather(
+        *(play_with_another(row.case(way), way) for way in Way)
+    )
+    for way, (reply, asked) in zip(Way, played, strict=True):
+        outcome = row.case(way).outcome
+        print(f"asked for: {way}; got {reply}")
+        if outcome.again is Again.NOBODY:
+            assert asked == []
+            assert_reply(reply, outcome)
+        else:
+            assert len(asked) == 1
+            assert reply.status == 200
+            assert reply.body == (COMPLETION if way is Way.WHOLE else FLOW)
 
 
 def test_no_row_has_the_name_of_another() -> None:
@@ -41,7 +56,9 @@ def assert_outcome(seen: Seen, outcome: Outcome) -> None:
     assert seen.record.code == outcome.code
     assert seen.record.status == seen.reply.status
     assert {message.target for message in seen.asked} <= {CHAT}
-    assert len(seen.asked) <= (MOST_ATTEMPTS if outcome.again else outcome.asked)
+    attempts = len(seen.record.attempts)
+    assert (attempts > 1) is (outcome.again is Again.THE_SAME)
+    assert len(seen.asked) <= attempts * outcome.asked
     if outcome.kept is not None:
         assert seen.kept is outcome.kept
 

@@ -155,9 +155,15 @@ Script = Callable[[Peer, Message], Awaitable[None]]
 
 
 class Faulty:
-    """The upstream; serves while it is open as a context. `script` may be swapped."""
+    """The upstream; serves while it is open as a context. `script` may be swapped.
 
-    def __init__(self, script: Script, *, models: Sequence[str] = ("tiny",)) -> None:
+    It listens at any free port, or at the one it is given.
+    """
+
+    def __init__(
+        self, script: Script, *, models: Sequence[str] = ("tiny",), port: int = 0
+    ) -> None:
+        self._port = port
         self.script = script
         self.early = False
         self.listens = False
@@ -175,7 +181,7 @@ class Faulty:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Peer(self), HOST, 0)
+        self._server = await loop.create_server(lambda: Peer(self), HOST, self._port)
         self.listens = True
         return self
 
@@ -198,6 +204,12 @@ class Faulty:
     def url(self) -> str:
         assert self._server is not None
         return f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
+
+    def die(self) -> None:
+        """Reset every connection and refuse all others, as a killed process does."""
+        self.stop_listening()
+        for peer in self.open_peers:
+            peer.reset()
 
     def stop_listening(self) -> None:
         """Refuse every further connection; those that stand go on."""
