@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import aiohttp
 import anthropic
@@ -23,8 +24,10 @@ TEXT = "".join(WORDS)
 HELLO = [{"role": "user", "content": "hi"}]
 
 
-async def replies_of(adapter: Adapter, fake: FakeUpstream) -> dict[str, ProbeReply]:
-    async with aiohttp.ClientSession() as session:
+async def replies_of(
+    adapter: Adapter, fake: FakeUpstream, headers: Iterable[tuple[str, str]] = ()
+) -> dict[str, ProbeReply]:
+    async with aiohttp.ClientSession(headers=list(headers)) as session:
         replies = {}
         for probe in (adapter.liveness, *adapter.listing):
             async with session.request(probe.method, fake.url + probe.path) as reply:
