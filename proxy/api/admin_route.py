@@ -67,7 +67,7 @@ def _verdicts(resolution: Resolution) -> Iterator[Verdict]:
 
 def _dropped(candidate: Candidate, operation: str) -> Verdict:
     provider = candidate.provider
-    if operation not in provider.adapter.capabilities.operations:
+    if provider.adapter.way(OPERATIONS[operation]) is None:
         detail = f"{provider.kind} cannot do {operation}"
         return Verdict(candidate, Reason.UNABLE, detail)
     why = f": {provider.last_error}" if provider.last_error else ""

@@ -51,6 +51,20 @@ _ENTRIES: Final = (
           "The provider that serves this model cannot do what the route asks.",
           "Use a model whose provider has the capability; GET /v1/models lists them.",
           "model"),
+    Entry("unsupported_parameter", _INVALID, 400, "Unsupported parameter",
+          "The provider that serves this model speaks another dialect, which cannot say "
+          "what the field named in `param` asks; without it the answer would be wrong.",
+          "Leave the field out, or use a model whose provider can; docs/dialects.md "
+          "lists what becomes of each.", "logprobs"),
+    Entry("image_url_not_supported", _INVALID, 400, "Image URL not supported",
+          "The provider fetches no images, and the gateway fetches none on behalf of "
+          "callers.",
+          "Send the image itself, as base64 in a data URL.",
+          "messages[0].content[1].image_url.url"),
+    Entry("image_decode_error", _INVALID, 400, "Image not readable",
+          "What stands where an image belongs is neither base64 nor a URL.",
+          "Send base64 without line breaks, or a data URL that ends its head with "
+          "`;base64,`.", "messages[0].content[1].image_url.url"),
     Entry("invalid_path", _INVALID, 400, "Invalid path",
           "The path holds dot segments, encoded slashes, backslashes or bytes that "
           "are not allowed.",

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from providers.base import OPERATIONS
-from providers.wire.dialect import Framing
+from providers.base import ASKABLE
+from providers.wire.dialect import Dialect, Framing
 from proxy.config import Config
 from proxy.core import clock
 from proxy.core.errors import CallerFault, ProviderFault
@@ -21,6 +21,7 @@ from proxy.pipeline import heads
 from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.model import ModelRequest
 from proxy.pipeline.order import Course, Order
+from proxy.pipeline.translation import Translator
 from proxy.relay.client import Outgoing
 from proxy.relay.errors import CallerStalled, UpstreamFailed
 from proxy.relay.headers import sse_fields
@@ -56,6 +57,7 @@ class Attempts:
         self._dispatch = dispatch
         self._look_again = look_again
         self._via = via
+        self._translator = Translator()
 
     # -- a model, whoever serves it ---------------------------------------------------
 
@@ -63,7 +65,7 @@ class Attempts:
         """Answer the call. Raises GatewayError when nobody has."""
         record, dispatch = course.record, self._dispatch
         record.model, record.stream = request.model, request.stream
-        if request.stream:
+        if request.stream and course.dialect is not Dialect.OLLAMA:
             self._keep_alive(course)
         resolution, candidates = self._choose(course, request)
         if not candidates:
@@ -104,7 +106,9 @@ class Attempts:
         """Ask one candidate, and let routing learn from how that ends."""
         dispatch, carrier = self._dispatch, self._carrier
         dispatch.retries.asked(candidate.provider.config.id)
-        course.order = order = request.order_for(candidate, self._via, key)
+        course.order = order = request.order_for(
+            candidate, self._via, self._translator, key
+        )
         out, ride, outcome = request.outgoing(order), Ride(carrier, course, order), LEFT
         origin = carrier.origin_of(candidate.provider.config)
         try:
@@ -129,7 +133,7 @@ class Attempts:
     # -- choosing ------------------------------------------------------------------------
 
     def _choose(self, course: Course, request: ModelRequest) -> _Choice:
-        operation = OPERATIONS[course.call.operation]
+        operation = ASKABLE[course.call.operation]
         resolution, candidates = self._dispatch.chooser.find(
             self._catalog(), request.model, operation, request
         )
@@ -242,7 +246,7 @@ class Attempts:
             record.queue_s += clock.monotonic() - began
 
     def _keep_alive(self, course: Course) -> None:
-        """Have comments sent while nothing comes: every model's stream is one of SSE."""
+        """Have comments sent while nothing comes, in a stream of SSE."""
         stream = self._config.stream
 
         def commit() -> list[Pair]:

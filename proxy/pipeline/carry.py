@@ -23,10 +23,22 @@ from proxy.core.errors import ProviderFault
 from proxy.core.types import Attempt
 from proxy.pipeline import failures, heads
 from proxy.pipeline.order import Course, Order, Treatment
+from proxy.pipeline.translation import (
+    Speaker,
+    Translation,
+    Unreadable,
+    content_type,
+)
 from proxy.relay.client import Client, Outgoing
-from proxy.relay.errors import CallerStalled, Phase, UnfitReply, UpstreamFailed
-from proxy.relay.head import ReplyHead
-from proxy.relay.headers import block_for_caller
+from proxy.relay.errors import (
+    BrokenReply,
+    CallerStalled,
+    Phase,
+    UnfitReply,
+    UpstreamFailed,
+)
+from proxy.relay.head import ReplyHead, encode_fields
+from proxy.relay.headers import block_for_caller, sse_fields
 from proxy.relay.modes import (
     REFUSAL_LIMIT,
     WHOLE_LIMIT,
@@ -37,6 +49,7 @@ from proxy.relay.modes import (
 )
 from proxy.relay.origin import Origin
 from proxy.relay.transfer import Transfer
+from proxy.relay.translate import Translated
 from proxy.routing.outcome import ANSWERED, LEFT, Ending, Outcome, of_fault
 from proxy.routing.responses import ResponseOwners
 
@@ -112,7 +125,7 @@ class Ride(Transfer):
         self._course = course
         self._passes_on = False
         self._order = order
-        self._watch: Watch | None = None
+        self._watch: Watch | Translated | None = None
         record = course.record
         record.provider = order.provider.config.id
         record.upstream_model = order.upstream_model
@@ -152,6 +165,8 @@ class Ride(Transfer):
         is_model = order.treatment is Treatment.MODEL
         framing = kind.framing
         keep_alive = self._course.keep_alive
+        if order.translation is not None and 200 <= status < 300:
+            return self._translated(order.translation, kind)
         if keep_alive is not None and (
             framing is not Framing.SSE or not self._ends_as_known()
         ):
@@ -174,6 +189,42 @@ class Ride(Transfer):
         return self._events(head, framing)
 
     def _overflow(self) -> Mode:
+    def _translated(self, translation: Translation, kind: _Kind) -> Mode:
+        """An answer in another dialect: a stream by events, else all of it at once."""
+        if kind.is_coded:
+            raise UnfitReply("it compressed its answer unasked", Phase.FIRST_BYTE)
+        if kind.framing is Framing.PLAIN:
+            self.bound(self._order.provider.config.timeouts.whole)
+            return Gathered(WHOLE_LIMIT, _too_large)
+        if kind.framing is not translation.their_framing:
+            raise UnfitReply(
+                "it answered with a stream of another kind", Phase.FIRST_BYTE
+            )
+        course, who = self._course, self._speaker()
+        self._watch = course.watch = mode = Translated(
+            self._reply,
+            translation.reader(who, self._carrier.config.stream.max_event_bytes),
+            translation.writer(who),
+            translation.note_call,
+        )
+        self._passes_on = True
+        course.framing = translation.framing
+        if not self._reply.started:
+            self._reply.start(200, (), None, self._own_block(translation.framing))
+        return mode
+
+    def _speaker(self) -> Speaker:
+        record = self._course.record
+        return Speaker(record.id, record.started_at)
+
+    def _own_block(self, framing: Framing) -> bytes:
+        """The fields of a translated reply: of the provider's own none would hold."""
+        pairs = [content_type(framing)]
+        if framing is not Framing.PLAIN:
+            pairs = sse_fields(pairs)
+        order, course = self._order, self._course
+        return encode_fields(pairs) + heads.block_of_order(course, order, self._spent())
+
         """A reply too large to be held passes on as it comes."""
         assert self.head is not None
         return self._plain(self.head)
@@ -219,11 +270,14 @@ class Ride(Transfer):
         if order.prefix is not None and head.get("location") is not None:
             head = _relocated(head, order.provider.config.base_url, order.prefix)
         theirs = block_for_caller(head, order.treatment is not Treatment.MODEL, events)
-        # Time spent here so far: all since the door, less waiting for the upstream.
-        spent = clock.monotonic() - course.record.started_at
+        return theirs + heads.block_of_order(course, order, self._spent())
+
+    def _spent(self) -> float:
+        """Time spent here so far: all since the door, less waiting for the upstream."""
+        spent = clock.monotonic() - self._course.record.started_at
         if self.sent_at is not None and self.head_at is not None:
             spent = max(0.0, spent - (self.head_at - self.sent_at))
-        return theirs + heads.block_of_order(course, order, spent)
+        return spent
 
     # -- when a whole body is there -----------------------------------------------
 
@@ -260,6 +314,8 @@ class Ride(Transfer):
         """Give an answer that is one: JSON where the operation's answers are JSON."""
         order, course = self._order, self._course
         if self._reply.started:
+        if order.translation is not None:
+            return self._give_translated(order.translation, body)
             return self._unfit("it answered no stream to a stream")
         usage = read_usage(order.dialect, body) if body else None
         if usage is None and course.call.operation in _JSON and not is_json(body):
@@ -275,6 +331,26 @@ class Ride(Transfer):
         return ANSWERED
 
     def _unfit(self, why: str) -> Outcome:
+    def _give_translated(self, translation: Translation, body: bytes) -> Outcome:
+        """Give a whole answer in the caller's dialect, as a stream if it wants one."""
+        try:
+            said = translation.say(body, self._speaker())
+        except Unreadable as error:
+            return self._unfit(str(error))
+        self._take_usage(said.usage)
+        block, reply = self._own_block(said.framing), self._reply
+        if said.framing is Framing.PLAIN:
+            cost = self._course.record.cost_usd
+            if cost is not None:
+                block += b"x-proxy-cost-usd: %.6f\r\n" % cost
+            reply.whole(200, (), said.body, block)
+            return ANSWERED
+        if not reply.started:
+            reply.start(200, (), None, block)
+        reply.write(said.body)
+        reply.end()
+        return ANSWERED
+
         provider = self._order.provider
         error = ProviderFault("upstream_error", f"Provider {provider.id}: {why}.")
         self._attempt.code = error.code
@@ -303,6 +379,8 @@ class Ride(Transfer):
         if self._reply.started or not _kind(head).is_json:
             return False
         return is_envelope(body, self._order.dialect)
+        if self._order.translation is not None:
+            return False
 
     # -- afterwards -----------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import orjson
 
-from providers.base import BodyKind, Operation, Request
+from providers.base import Adapter, BodyKind, Operation, Request
 from providers.wire.dialect import Dialect
 from providers.wire.members import (
     MalformedJSON,
@@ -18,12 +18,14 @@ from providers.wire.members import (
     with_member,
 )
 from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
+from providers.wire.translate.request import Request as Asked
 from proxy.config import ModelConfig
 from proxy.core.call import Call
 from proxy.core.errors import CallerFault
 from proxy.core.types import ANYONE
 from proxy.pipeline import heads
 from proxy.pipeline.order import Order, Treatment, limits_of
+from proxy.pipeline.translation import Translator, read_asked
 from proxy.relay.client import Outgoing
 from proxy.relay.inflate import inflate
 from proxy.routing.affinity import Marks, marks
@@ -59,7 +61,9 @@ class ModelRequest(Protocol):
 
     def marks(self) -> Marks: ...
 
-    def order_for(self, candidate: Candidate, via: str, key: int = 0) -> Order: ...
+    def order_for(
+        self, candidate: Candidate, via: str, translator: Translator, key: int = 0
+    ) -> Order: ...
 
     def outgoing(self, order: Order) -> Outgoing: ...
 
@@ -99,6 +103,7 @@ class JsonRequest:
     """A request whose body is a JSON object, all of it here."""
 
     __slots__ = (
+        "_asked",
         "_call",
         "_members",
         "_needs",
@@ -115,6 +120,7 @@ class JsonRequest:
         self._operation = operation
         self._members = members
         self._needs: Needs | None = None
+        self._asked: Asked | None = None
         self.known_marks: Marks | None = None
         self._shape = shape = _shape(call, operation, members)
         self.model = shape.model
@@ -138,30 +144,46 @@ class JsonRequest:
             self.known_marks = marks(ANYONE.tenant, self.model, headers, self._members)
         return self.known_marks
 
-    def order_for(self, candidate: Candidate, via: str, key: int = 0) -> Order:
+    def order_for(
+        self, candidate: Candidate, via: str, translator: Translator, key: int = 0
+    ) -> Order:
         """What to ask of a candidate; remembered with the head, which comes again."""
-        if key:
-            return self._order_for(candidate, via, key)
         orders = self._shape.orders
         known = orders.get(id(candidate))
-        if known is not None and known[0] is candidate:
+        if known is not None and known[0] is candidate and not key:
             return known[1]
-        order = self._order_for(candidate, via, key)
+        adapter = candidate.provider.adapter_with(key)
+        changes, applied = self._configured(candidate.model)
+        names = self._members.names.union(changes)
+        way = adapter.way(self._operation, names) or self._operation
+        if way is not self._operation:
+            return self._translated(candidate, adapter, way, translator, via)
+        order = self._order_for(candidate, via, adapter, changes, applied)
+        if key:
+            return order
         if len(orders) >= _REMEMBERED_ORDERS:
             orders.clear()
         orders[id(candidate)] = candidate, order
         return order
 
     def outgoing(self, order: Order) -> Outgoing:
+        if order.translation is not None:
+            return order.outgoing(order.translation.body)
         members = self._members
         if order.set_fields or order.drop_fields:
             return order.outgoing(members.splice(order.set_fields, order.drop_fields))
         return order.outgoing(members.body)
 
-    def _order_for(self, candidate: Candidate, via: str, key: int) -> Order:
+    def _order_for(
+        self,
+        candidate: Candidate,
+        via: str,
+        adapter: Adapter,
+        changes: dict[str, bytes],
+        applied: list[str],
+    ) -> Order:
         provider, call, operation = candidate.provider, self._call, self._operation
-        adapter, names = provider.adapter_with(key), self._members.names
-        changes, applied = self._configured(candidate.model)
+        names = self._members.names
         added_usage = self._wants_usage(adapter.capabilities.usage_option)
         if added_usage:
             changes["stream_options"] = self._usage_options()
@@ -196,6 +218,53 @@ class JsonRequest:
             drop_fields=frozenset((*prepared.drop_fields, *strip)),
             lines={},
         )
+
+    def _translated(
+        self,
+        candidate: Candidate,
+        adapter: Adapter,
+        way: Operation,
+        translator: Translator,
+        via: str,
+    ) -> Order:
+        """What to ask of a candidate that speaks another dialect."""
+        call, provider = self._call, candidate.provider
+        asked, applied = self._read(candidate.model)
+        said = translator.talk(
+            self._operation,
+            asked,
+            adapter,
+            way,
+            candidate.upstream_model,
+            call.headers.pairs,
+        )
+        return Order(
+            provider,
+            way.method,
+            said.prepared.url_path,
+            tuple(heads.towards_upstream(said.prepared.headers, call, via)),
+            way.dialect,
+            Treatment.MODEL,
+            limits_of(provider.config.timeouts, is_bounded=not self.stream),
+            upstream_model=candidate.upstream_model,
+            stream=self.stream,
+            applied=(*applied, *said.applied),
+            model=candidate.model,
+            translation=said,
+        )
+
+    def _read(self, model: ModelConfig | None) -> tuple[Asked, list[str]]:
+        """Read what is asked, once; anew where the operator changes it for a model."""
+        changes, applied = self._configured(model)
+        strip = model.params.strip if model else ()
+        stripped = [name for name in strip if name in self._members]
+        if changes or stripped:
+            applied += [f"dropped={name}" for name in stripped]
+            body = self._members.splice(changes, strip)
+            return read_asked(self._operation, body), applied
+        if self._asked is None:
+            self._asked = read_asked(self._operation, self._members.body)
+        return self._asked, applied
 
     def _configured(
         self, model: ModelConfig | None
@@ -256,7 +325,10 @@ def _shape(call: Call, operation: Operation, members: Members) -> _Shape:
         return known
     try:
         model = _named(members.text("model"))
-        shape = _Shape(model, members.flag("stream") or False)
+        stream = members.flag("stream")
+        if stream is None:  # Ollama's stream unless they are told not to
+            stream = operation.dialect is Dialect.OLLAMA
+        shape = _Shape(model, stream)
     except WrongType as error:
         raise _wrong_type(error) from error
     if members.signature_size(_DECIDING) <= _LONGEST_SHAPE:
@@ -296,7 +368,9 @@ class FormRequest:
             self.known_marks = marks(ANYONE.tenant, self.model, self.call.headers, None)
         return self.known_marks
 
-    def order_for(self, candidate: Candidate, via: str, key: int = 0) -> Order:
+    def order_for(
+        self, candidate: Candidate, via: str, translator: Translator, key: int = 0
+    ) -> Order:
         provider = candidate.provider
         prepared = provider.adapter_with(key).prepare(
             Request(

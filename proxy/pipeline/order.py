@@ -13,10 +13,12 @@ from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.types import Pair, Record
 from proxy.relay.client import Outgoing
+from proxy.pipeline.translation import Translation
 from proxy.relay.keepalive import KeepAlive
 from proxy.relay.origin import Origin
 from proxy.relay.transfer import Limits
 from proxy.routing.registry import Provider
+from proxy.relay.translate import Translated
 
 
 class Treatment(Enum):
@@ -105,7 +107,7 @@ class Course:
     interruption: GatewayError | None = None
     cors: tuple[Pair, ...] = ()
     order: Order | None = None
-    watch: Watch | None = None
+    watch: Watch | Translated | None = None
     farewell: Callback | None = None
     keep_alive: KeepAlive | None = None
     words: dict[GatewayError, Callback] | None = None

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from providers.base import OPERATIONS
+from providers.base import ASKABLE
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.envelopes import Problem, in_stream, render
 from proxy.config import Config
@@ -31,6 +31,7 @@ from proxy.pipeline.passage import (
     gather_body,
 )
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
+from proxy.relay.translate import Translated
 from proxy.routing.catalog import Catalog
 from proxy.routing.dispatch import Dispatch
 
@@ -105,7 +106,7 @@ class Pipeline:
         course = self._begin(call, reply, cancel)
         try:
             self._admit(course)
-            operation = OPERATIONS.get(call.operation)
+            operation = ASKABLE.get(call.operation)
             if operation is None:
                 await self._pass_through(course)
             else:
@@ -241,7 +242,7 @@ class Pipeline:
 
 
 def _dialect(call: Call) -> Dialect:
-    operation = OPERATIONS.get(call.operation)
+    operation = ASKABLE.get(call.operation)
     if operation is not None:
         return operation.dialect
     if call.operation == PASS_THROUGH:
@@ -259,6 +260,8 @@ def _overhead_s(record: Record) -> float:
 def _last_words(course: Course, problem: Problem) -> bytes:
     """The events that end a broken stream; they go on from what has passed."""
     watch, record = course.watch, course.record
+    if isinstance(watch, Translated):
+        return watch.last_words(problem)
     return in_stream(
         problem,
         course.dialect,

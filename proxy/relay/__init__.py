@@ -5,6 +5,7 @@
     connection, pool  one keep-alive connection; the idle ones of an origin
     client            a request on a connection, stale ones replaced; Fetch
     transfer, modes   one reply on its way to the caller, with its deadlines
+    translate         a stream on its way into another dialect
     keepalive         the caller's side while nothing comes: commit and comments
     headers           what of the upstream's head the caller gets
     websocket         an upgraded connection, passed both ways

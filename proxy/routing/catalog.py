@@ -225,7 +225,7 @@ def _able(
     return tuple(
         candidate
         for candidate in candidates
-        if operation.name in candidate.provider.adapter.capabilities.operations
+        if candidate.provider.adapter.way(operation) is not None
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from providers.base import OPERATIONS, Operation
+from providers.base import ASKABLE, Operation
 from proxy.core.errors import CallerFault, GatewayError, ProviderFault
 from proxy.routing import select
 from proxy.routing.affinity import Affinity, Marks
@@ -81,6 +81,8 @@ class Chooser:
     def choose(self, resolution: Resolution, asked: Asked) -> tuple[Candidate, ...]:
         """Answer who could serve, best first; empty when nobody can now."""
         if asked.size_bytes <= resolution.ample_bytes and self._breaker.quiet:
+            if not self._cooldowns.any:
+                return resolution.candidates
             remaining_s = self._cooldowns.remaining_s
             for one in resolution.candidates:
                 if remaining_s(one.where) or remaining_s(one.whole):
@@ -267,7 +269,7 @@ class Chooser:
                 if name in named:
                     continue
                 named.add(name)
-                found = catalog.resolve(name, OPERATIONS[resolution.operation])
+                found = catalog.resolve(name, ASKABLE[resolution.operation])
                 waiting.append(found)
                 for candidate in self.choose(found, asked):
                     if candidate.where not in seen:
@@ -291,7 +293,7 @@ class Chooser:
         provider = candidate.provider
         if not provider.usable:
             return Verdict(candidate, Reason.OUT_OF_USE, provider.status.value)
-        if operation not in provider.adapter.capabilities.operations:
+        if provider.adapter.way(ASKABLE[operation]) is None:
             detail = f"{provider.kind} cannot do {operation}"
             return Verdict(candidate, Reason.UNABLE, detail)
         return self._verdict(candidate, needs)

@@ -215,6 +215,9 @@ RAISED_ELSEWHERE = {
     "rate_limit_exceeded": "limits/test_rate",
     "token_limit_exceeded": "limits/test_rate",
     "budget_exceeded": "limits/test_budget",
+    "unsupported_parameter": "test_translation",
+    "image_url_not_supported": "test_translation",
+    "image_decode_error": "test_translation",
 }
 
 
