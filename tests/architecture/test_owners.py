@@ -37,7 +37,12 @@ INPUT_OUTPUT = {
     "select", "selectors", "shutil", "socket", "sqlite3", "ssl", "subprocess",
     "threading", "urllib.request", "uvloop",
 }  # fmt: skip
-LATE_IMPORTS = {"proxy.__main__", "proxy.cli", "proxy.storage.schema"}
+LATE_IMPORTS = {
+    "proxy.__main__",
+    "proxy.auth.tokens",
+    "proxy.cli",
+    "proxy.storage.schema",
+}
 
 
 def test_only_the_environment_module_reads_the_environment() -> None:
