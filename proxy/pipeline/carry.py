@@ -164,9 +164,9 @@ class Ride(Transfer):
             raise UnfitReply("it answered with a redirect", Phase.FIRST_BYTE)
         is_model = order.treatment is Treatment.MODEL
         framing = kind.framing
-        keep_alive = self._course.keep_alive
         if order.translation is not None and 200 <= status < 300:
             return self._translated(order.translation, kind)
+        keep_alive = self._course.keep_alive
         if keep_alive is not None and (
             framing is not Framing.SSE or not self._ends_as_known()
         ):
@@ -188,7 +188,6 @@ class Ride(Transfer):
             return self._plain(head)
         return self._events(head, framing)
 
-    def _overflow(self) -> Mode:
     def _translated(self, translation: Translation, kind: _Kind) -> Mode:
         """An answer in another dialect: a stream by events, else all of it at once."""
         if kind.is_coded:
@@ -225,6 +224,7 @@ class Ride(Transfer):
         order, course = self._order, self._course
         return encode_fields(pairs) + heads.block_of_order(course, order, self._spent())
 
+    def _overflow(self) -> Mode:
         """A reply too large to be held passes on as it comes."""
         assert self.head is not None
         return self._plain(self.head)
@@ -313,9 +313,9 @@ class Ride(Transfer):
     def _give_answer(self, head: ReplyHead, body: bytes) -> Outcome:
         """Give an answer that is one: JSON where the operation's answers are JSON."""
         order, course = self._order, self._course
-        if self._reply.started:
         if order.translation is not None:
             return self._give_translated(order.translation, body)
+        if self._reply.started:
             return self._unfit("it answered no stream to a stream")
         usage = read_usage(order.dialect, body) if body else None
         if usage is None and course.call.operation in _JSON and not is_json(body):
@@ -330,7 +330,6 @@ class Ride(Transfer):
         self._give(head, body, block=block)
         return ANSWERED
 
-    def _unfit(self, why: str) -> Outcome:
     def _give_translated(self, translation: Translation, body: bytes) -> Outcome:
         """Give a whole answer in the caller's dialect, as a stream if it wants one."""
         try:
@@ -351,6 +350,7 @@ class Ride(Transfer):
         reply.end()
         return ANSWERED
 
+    def _unfit(self, why: str) -> Outcome:
         provider = self._order.provider
         error = ProviderFault("upstream_error", f"Provider {provider.id}: {why}.")
         self._attempt.code = error.code
@@ -378,9 +378,9 @@ class Ride(Transfer):
         """Tell whether a refusal already has the shape the caller's SDK reads."""
         if self._reply.started or not _kind(head).is_json:
             return False
-        return is_envelope(body, self._order.dialect)
         if self._order.translation is not None:
             return False
+        return is_envelope(body, self._order.dialect)
 
     # -- afterwards -----------------------------------------------------------------
 
@@ -408,6 +408,10 @@ class Ride(Transfer):
             record.reasoning_tokens = usage.reasoning
         record.usage_source = "upstream"
         record.cost_usd = cost_usd(order.provider.config, order.model, usage)
+
+
+def _too_large() -> Mode:
+    raise BrokenReply("its answer is too large to be translated", Phase.WHOLE)
 
 
 def _relocated(head: ReplyHead, base_url: str, prefix: str) -> ReplyHead:

@@ -12,13 +12,13 @@ from proxy.config import ModelConfig, Timeouts
 from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.types import Pair, Record
-from proxy.relay.client import Outgoing
 from proxy.pipeline.translation import Translation
+from proxy.relay.client import Outgoing
 from proxy.relay.keepalive import KeepAlive
 from proxy.relay.origin import Origin
 from proxy.relay.transfer import Limits
-from proxy.routing.registry import Provider
 from proxy.relay.translate import Translated
+from proxy.routing.registry import Provider
 
 
 class Treatment(Enum):
@@ -45,6 +45,7 @@ class Order:
     for usage in it; `applied` is what x-proxy-applied reports. `prefix` is what stands
     before the provider's own paths when its caller asks for them (pass-through); None
     where a redirect would lead nowhere. `takes_slot` tells that it is inference.
+    `translation` is there where `dialect`, the provider's, is not the caller's.
     """
 
     provider: Provider
@@ -64,6 +65,7 @@ class Order:
     set_fields: Mapping[str, bytes] = field(default_factory=dict)
     drop_fields: frozenset[str] = frozenset()
     lines: dict[Origin, bytes] | None = None
+    translation: Translation | None = None
 
     def outgoing(
         self, body: bytes | AsyncIterator[bytes], length: int | None = None
