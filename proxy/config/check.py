@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from urllib.parse import urlsplit
 
+from proxy.config.check_auth import check_auth
 from proxy.config.env import is_own_address, provider_variable
 from proxy.config.problems import Path, Report, did_you_mean
 from proxy.config.schema_models import ModelConfig
@@ -19,6 +20,7 @@ def check(read: Validated, provider_ids: Collection[str], report: Report) -> Non
     `provider_ids` are all that a model may name: configured, even if otherwise
     wrong, and those that discovery may add.
     """
+    check_auth(read.file.auth, report)
     _check_providers(read, report)
     _check_files(read, report)
     _check_models(read, provider_ids, report)

@@ -20,7 +20,7 @@ from proxy.config.base import (
     option,
 )
 
-Rate = Annotated[str, Field(pattern=r"^\d+/(second|minute|hour|day)$")]
+Rate = Annotated[str, Field(pattern=r"^[1-9]\d{0,14}/(second|minute|hour|day)$")]
 
 
 class JwtConfig(Section):
@@ -30,7 +30,11 @@ class JwtConfig(Section):
         secret=True,
         shown_default="${env:JWT_SECRET:-}",
     )
-    algorithms: tuple[str, ...] = option(("HS256",), "Signature algorithms accepted.")
+    algorithms: Annotated[
+        tuple[Literal["HS256", "RS256", "ES256", "EdDSA"], ...], Field(min_length=1)
+    ] = option(
+        ("HS256",), "Signature algorithms accepted: HS256 by secret, others by jwksUrl."
+    )
     jwks_url: str | None = option(None, "Where the issuer publishes its keys.")
     issuer: str | None = option(None, "Required `iss` claim.")
     audience: str | None = option(None, "Required `aud` claim.")
