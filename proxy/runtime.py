@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -32,13 +33,14 @@ from proxy.core.call import Call, Fetch, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.tasks import Tasks
 from proxy.observability.logs import RequestLog
-from proxy.observability.metrics import Feeds, Metrics
+from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
 from proxy.pipeline import Pipeline
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.spine import Desk
 from proxy.relay.client import Client
 from proxy.relay.origin import Origin, Tls, read_origin
+from proxy.routing.breaker import Circuit
 from proxy.routing.catalog import Catalog
 from proxy.routing.discovery import Discovery
 from proxy.routing.dispatch import Dispatch
@@ -117,7 +119,12 @@ class Runtime:
         self._rebuild()
         self.registry.on_change(self._rebuild)
         self.metrics.feed(
-            Feeds(lambda: self.active, self._provider_gauges, self._connections)
+            Feeds(
+                lambda: self.active,
+                self._provider_gauges,
+                self._connections,
+                self.dispatch.queue.presence,
+            )
         )
         return self
 
@@ -292,8 +299,25 @@ class Runtime:
         origin = self.origins(provider)
         return self.client.fetch_for(origin.tls, origin.proxy)
 
-    def _provider_gauges(self) -> list[tuple[str, int, bool]]:
-        return [(p.id, p.active, p.status in WELL) for p in self.registry.providers]
+    def _provider_gauges(self) -> list[ProviderGauges]:
+        circuits: Counter[str] = Counter()
+        cooling: Counter[str] = Counter()
+        for one in self.dispatch.hindrances(self._catalog):
+            is_closed = one.circuit is Circuit.CLOSED
+            (cooling if is_closed else circuits)[one.where.provider] += 1
+        presence = self.dispatch.queue.presence
+        return [
+            ProviderGauges(
+                p.id,
+                p.active,
+                p.status in WELL,
+                p.slots,
+                presence(p.id).length,
+                circuits[p.id],
+                cooling[p.id],
+            )
+            for p in self.registry.providers
+        ]
 
     def _connections(self) -> list[tuple[str, str, int]]:
         rows: list[tuple[str, str, int]] = []

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Final, Literal, TextIO
 
 import orjson
@@ -28,7 +29,7 @@ from proxy.observability.text import printable
 Format = Literal["text", "json"]
 Value = str | int | float | bool | None
 
-# Seven texts of at most 97 characters of at most 4 bytes, an ASCII one of 129, and
+# Eight texts of at most 97 characters of at most 4 bytes, an ASCII one of 129, and
 # numbers: below the 4096 bytes that a pipe which is ready takes at once and whole.
 _LONGEST_TEXT: Final = 96
 _LONGEST_ID: Final = 128
@@ -163,6 +164,7 @@ def _facts(record: Record) -> dict[str, Value]:
         "bytes_in": record.bytes_in,
         "bytes_out": record.bytes_out,
         "attempts": len(record.attempts),
+        "tried": _cut(_tried(record)) if len(record.attempts) > 1 else None,
         "code": _cut(record.code),
         "tenant": _cut(record.tenant),
         "method": _cut(record.method),
@@ -236,8 +238,17 @@ def _what(model: str | None, provider: str | None, upstream_model: str | None) -
 def _odd(record: Record) -> str:
     text = ""
     if len(record.attempts) > 1:
-        text = f" attempts={len(record.attempts)}"
+        text = f" attempts={len(record.attempts)} tried={_word(_tried(record))}"
     return text if record.code is None else f"{text} code={_word(record.code)}"
+
+
+def _tried(record: Record) -> str:
+    """Whom it was tried at, in order, and how each failed: `a:upstream_error*2,b`."""
+    steps = [
+        f"{a.provider}:{a.code}" if a.code else a.provider for a in record.attempts
+    ]
+    runs = [(step, len(list(run))) for step, run in groupby(steps)]
+    return ",".join(f"{step}*{times}" if times > 1 else step for step, times in runs)
 
 
 def _origin(record: Record) -> str:

@@ -39,21 +39,44 @@ _KINDS: Final = ("prompt", "completion", "cached", "reasoning")
 _OPENMETRICS_TYPE: Final = "application/openmetrics-text"
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderGauges:
+    """What can be read of one provider.
+
+    `active` slots are held of `slots`, None for no limit; `queued` requests wait for
+    it, perhaps for others too. `circuits_open` counts circuits that are not closed, its
+    models' and its own; `cooling` the models that rest after a rate limit.
+    """
+
+    id: str
+    active: int = 0
+    is_well: bool = False
+    slots: int | None = None
+    queued: int = 0
+    circuits_open: int = 0
+    cooling: int = 0
+
+
 def _none_active() -> int:
     return 0
+
+
+def _none_queued() -> tuple[int, float]:
+    return (0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
     """Where to read what others count.
 
-    `providers` answers (id, active requests, is well), `connections` (provider,
-    state such as "idle" or "busy", count).
+    `connections` answers (provider, state such as "idle" or "busy", count), `queue` how
+    many wait for a slot, and for how many seconds the first of them has.
     """
 
     active: Callable[[], int] = _none_active
-    providers: Callable[[], Iterable[tuple[str, int, bool]]] = tuple
+    providers: Callable[[], Iterable[ProviderGauges]] = tuple
     connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
+    queue: Callable[[], tuple[int, float]] = _none_queued
 
 
 class Metrics:
@@ -85,8 +108,8 @@ class Metrics:
         if series is None:
             series = counts.series(*key)
         series.observe(record)
-        if record.code == "upstream_stream_broken":
-            counts.broken += 1
+        if record.code is not None or len(record.attempts) > 1:
+            counts.note_failures(record)
 
     def fast_path(self, taken: bool, reason: str) -> Tally:
         """Answer the count of requests that a door took, or left, and why.
@@ -186,7 +209,9 @@ class _Counts(Collector):
         self._first_tokens: dict[tuple[str, str], _Spread] = {}
         self._tokens: dict[tuple[str, str], _Tokens] = {}
         self.doors: dict[tuple[bool, str], Tally] = {}
-        self.broken = 0
+        self._failed: dict[tuple[str, str], int] = {}
+        self._failovers: dict[tuple[str, str], int] = {}
+        self._broken = 0
 
     def series(self, endpoint: str, model: str, provider: str, status: int) -> _Series:
         """Begin to count a combination of labels."""
@@ -197,6 +222,21 @@ class _Counts(Collector):
             self._tokens.setdefault((model, provider), _Tokens()),
         )
         return series
+
+    def note_failures(self, record: Record) -> None:
+        """Count what went wrong on the way, even if another attempt made it good."""
+        if record.code == "upstream_stream_broken":
+            self._broken += 1
+        before: str | None = None
+        for attempt in record.attempts:
+            provider = attempt.provider
+            if attempt.code is not None:
+                failed = (provider, attempt.code)
+                self._failed[failed] = self._failed.get(failed, 0) + 1
+            if before is not None and before != provider:
+                step = (before, provider)
+                self._failovers[step] = self._failovers.get(step, 0) + 1
+            before = provider
 
     def collect(self) -> Iterator[Metric]:
         yield self._requests()
@@ -214,8 +254,10 @@ class _Counts(Collector):
         yield CounterMetricFamily(
             "local_ai_broken_streams_total",
             "Streams that an upstream did not finish.",
-            value=self.broken,
+            value=self._broken,
         )
+        yield self._failed_attempts()
+        yield self._failover_counts()
         yield self._door_counts()
 
     def _requests(self) -> Metric:
@@ -240,6 +282,26 @@ class _Counts(Collector):
                 family.add_metric((kind, model, provider), getattr(tokens, kind))
         return family
 
+    def _failed_attempts(self) -> Metric:
+        family = CounterMetricFamily(
+            "local_ai_failed_attempts_total",
+            "Attempts at a provider that failed, also where another made it good.",
+            labels=("provider", "code"),
+        )
+        for labels, count in self._failed.items():
+            family.add_metric(labels, count)
+        return family
+
+    def _failover_counts(self) -> Metric:
+        family = CounterMetricFamily(
+            "local_ai_provider_failover_total",
+            "Requests that went on to another provider after one had failed.",
+            labels=("from_provider", "to_provider"),
+        )
+        for labels, count in self._failovers.items():
+            family.add_metric(labels, count)
+        return family
+
     def _door_counts(self) -> Metric:
         family = CounterMetricFamily(
             "local_ai_fast_path_total",
@@ -261,6 +323,42 @@ def _histogram(
     return family
 
 
+_OF_PROVIDERS: Final[
+    tuple[tuple[str, str, Callable[[ProviderGauges], int | None]], ...]
+] = (
+    (
+        "local_ai_provider_active_requests",
+        "Requests that a provider is serving now: the slots that are held.",
+        lambda row: row.active,
+    ),
+    (
+        "local_ai_provider_slots",
+        "Requests that a provider serves at once; absent where there is no limit.",
+        lambda row: row.slots,
+    ),
+    (
+        "local_ai_provider_queue_length",
+        "Requests that wait for a slot of a provider, perhaps of others too.",
+        lambda row: row.queued,
+    ),
+    (
+        "local_ai_provider_health",
+        "1 while a provider is online or degraded, else 0.",
+        lambda row: int(row.is_well),
+    ),
+    (
+        "local_ai_provider_circuits_open",
+        "Circuits of a provider and its models that are open or half-open.",
+        lambda row: row.circuits_open,
+    ),
+    (
+        "local_ai_provider_cooldowns",
+        "Models of a provider that rest after a rate limit.",
+        lambda row: row.cooling,
+    ),
+)
+
+
 class _Gauges(Collector):
     """Reads what others count, at the moment somebody asks."""
 
@@ -273,22 +371,27 @@ class _Gauges(Collector):
             "Requests being served now.",
             value=self.feeds.active(),
         )
-        active = GaugeMetricFamily(
-            "local_ai_provider_active_requests",
-            "Requests that a provider is serving now.",
-            labels=("provider",),
+        length, oldest_s = self.feeds.queue()
+        yield GaugeMetricFamily(
+            "local_ai_queue_length", "Requests that wait for a slot.", value=length
         )
-        health = GaugeMetricFamily(
-            "local_ai_provider_health",
-            "1 while a provider is online or degraded, else 0.",
-            labels=("provider",),
+        yield GaugeMetricFamily(
+            "local_ai_queue_oldest_seconds",
+            "For how long the first of them has waited.",
+            value=oldest_s,
         )
-        for id_, count, is_well in self.feeds.providers():
-            active.add_metric((id_,), count)
-            health.add_metric((id_,), int(is_well))
-        yield active
-        yield health
+        yield from self._providers()
         yield self._connections()
+
+    def _providers(self) -> Iterator[Metric]:
+        rows = tuple(self.feeds.providers())
+        for name, meaning, read in _OF_PROVIDERS:
+            family = GaugeMetricFamily(name, meaning, labels=("provider",))
+            for row in rows:
+                value = read(row)
+                if value is not None:
+                    family.add_metric((row.id,), value)
+            yield family
 
     def _connections(self) -> Metric:
         family = GaugeMetricFamily(

@@ -79,6 +79,11 @@ class Breaker:
     def quiet(self) -> bool:
         return not self._tracks
 
+    @property
+    def places(self) -> tuple[Where, ...]:
+        """All that has failed of late, whatever its state is now."""
+        return tuple(self._tracks)
+
     def state(self, where: Where) -> Circuit:
         """Answer the state as of now: an open one is half-open once it has cooled."""
         track = self._tracks.get(where)

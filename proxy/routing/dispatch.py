@@ -7,13 +7,15 @@ conversations were served, machines being woken. All of it is keyed by provider 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from proxy.config import Config
 from proxy.core.clock import Ticker
 from proxy.core.tasks import Tasks
 from proxy.routing.affinity import Affinity
-from proxy.routing.breaker import Breaker
+from proxy.routing.breaker import Breaker, Circuit
+from proxy.routing.catalog import Catalog
 from proxy.routing.choose import Chooser
 from proxy.routing.health import Health
 from proxy.routing.keys import KeyRing
@@ -24,7 +26,20 @@ from proxy.routing.retries import RetryBudget
 from proxy.routing.slots import Slots
 from proxy.routing.traffic import Traffic
 from proxy.routing.wake import Waker
-from proxy.state.base import State
+from proxy.state.base import State, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why a model at a provider, or all of the provider, is left alone just now.
+
+    With a closed circuit it rests after a rate limit. `remaining_s` is 0.0 where a
+    request is to show whether it is well again.
+    """
+
+    where: Where
+    circuit: Circuit
+    remaining_s: float
 
 
 class Dispatch:
@@ -66,6 +81,24 @@ class Dispatch:
             self._state.cooldowns,
             self.affinity if routing.affinity else None,
         )
+
+    def hindrances(self, catalog: Catalog) -> tuple[Hindrance, ...]:
+        """List what is left alone of all that a catalogue has. For people and metrics:
+        it looks at every candidate there is.
+        """
+        candidates = [c for model in catalog.models for c in model.candidates]
+        places = dict.fromkeys([c.whole for c in candidates])
+        places |= dict.fromkeys([c.where for c in candidates])
+        places |= dict.fromkeys(self.breaker.places)
+        found = (self._hindrance(where) for where in places)
+        return tuple(one for one in found if one is not None)
+
+    def _hindrance(self, where: Where) -> Hindrance | None:
+        circuit = self.breaker.state(where)
+        remaining_s = self._state.cooldowns.remaining_s(where)
+        if circuit is Circuit.CLOSED and not remaining_s:
+            return None
+        return Hindrance(where, circuit, remaining_s)
 
     def _may_serve(self, candidate: Candidate) -> bool:
         return self.chooser.is_open(candidate)

@@ -35,7 +35,10 @@ def record(**more: Any) -> Record:
         "upstream_model": "Qwen/Qwen2.5",
         "stream": True,
         "status": 200,
-        "attempts": [Attempt("desk", "q", 503), Attempt("spark", "Qwen/Qwen2.5", 200)],
+        "attempts": [
+            Attempt("desk", "q", 503, "upstream_error"),
+            Attempt("spark", "Qwen/Qwen2.5", 200),
+        ],
         "bytes_in": 321,
         "bytes_out": 4321,
         "prompt_tokens": 12,
@@ -57,7 +60,7 @@ def test_text_line_tells_the_story_in_one_line(tmp_path: Path) -> None:
     assert written(record(), "text", tmp_path) == (
         "2025-06-15T15:06:40.250Z 200 chat           1500.0ms first_ms=210.0 "
         "model=qwen provider=spark upstream_model=Qwen/Qwen2.5 tokens=12+34 "
-        "bytes=321/4321 attempts=2 id=req_1 client_id=mine\n"
+        "bytes=321/4321 attempts=2 tried=desk:upstream_error,spark id=req_1 client_id=mine\n"
     )
 
 
@@ -77,6 +80,18 @@ def test_text_line_is_short_where_there_is_little_to_say(tmp_path: Path) -> None
     )
 
 
+def test_attempts_that_ended_alike_stand_together(tmp_path: Path) -> None:
+    loading = [Attempt("spark", "q", 503, "model_loading") for _ in range(3)]
+    made = record(attempts=[*loading, Attempt("desk", "q"), Attempt("spark", "q")])
+    line = written(made, "text", tmp_path)
+    assert " attempts=5 tried=spark:model_loading*3,desk,spark " in line
+
+
+def test_one_attempt_is_no_story(tmp_path: Path) -> None:
+    made = record(attempts=[Attempt("spark", "q", 500, "upstream_error")])
+    assert "tried" not in written(made, "json", tmp_path)
+
+
 def test_json_line_holds_every_fact(tmp_path: Path) -> None:
     line = written(record(code="upstream_error", tenant="team"), "json", tmp_path)
     assert json.loads(line) == {
@@ -93,6 +108,7 @@ def test_json_line_holds_every_fact(tmp_path: Path) -> None:
         "bytes_in": 321,
         "bytes_out": 4321,
         "attempts": 2,
+        "tried": "desk:upstream_error,spark",
         "code": "upstream_error",
         "tenant": "team",
         "method": "POST",

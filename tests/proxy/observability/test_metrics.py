@@ -8,8 +8,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from proxy.core.types import Record
-from proxy.observability.metrics import Feeds, Metrics
+from proxy.core.types import Attempt, Record
+from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
 from tests.parts.records import record_of
 
 
@@ -119,6 +119,20 @@ def test_counts_broken_streams() -> None:
     assert value(made, "local_ai_broken_streams_total") == 1
 
 
+def test_counts_attempts_that_failed_and_who_took_over() -> None:
+    made = metrics()
+    failed = Attempt("spark", "q", 502, "upstream_error")
+    made.observe(record(attempts=[failed, failed, Attempt("desk", "q", 200)]))
+    made.observe(record(attempts=[failed], code="upstream_error", status=502))
+    made.observe(record(attempts=[Attempt("desk", "q", 200)]))
+    labels = {"provider": "spark", "code": "upstream_error"}
+    assert value(made, "local_ai_failed_attempts_total", **labels) == 3
+    labels = {"from_provider": "spark", "to_provider": "desk"}
+    assert value(made, "local_ai_provider_failover_total", **labels) == 1
+    named = [name for name, _ in samples(made) if name.endswith("failover_total")]
+    assert len(named) == 1, "asking the same again is no failover"
+
+
 def test_counts_which_door_was_used() -> None:
     made = metrics()
     made.fast_path(taken=True, reason="ordinary").count += 1
@@ -136,8 +150,12 @@ def test_gauges_are_read_when_somebody_looks() -> None:
     made.feed(
         Feeds(
             active=lambda: active,
-            providers=lambda: [("spark", 2, True), ("desk", 0, False)],
+            providers=lambda: [
+                ProviderGauges("spark", 2, True, 4, 3, 1, 5),
+                ProviderGauges("desk"),
+            ],
             connections=lambda: [("spark", "idle", 4), ("spark", "busy", 2)],
+            queue=lambda: (7, 1.5),
         )
     )
     assert value(made, "local_ai_active_requests") == 3
@@ -146,6 +164,17 @@ def test_gauges_are_read_when_somebody_looks() -> None:
     assert value(made, "local_ai_provider_active_requests", provider="spark") == 2
     assert value(made, "local_ai_provider_health", provider="spark") == 1
     assert value(made, "local_ai_provider_health", provider="desk") == 0
+    of_spark = {
+        name: value(made, f"local_ai_provider_{name}", provider="spark")
+        for name in ("slots", "queue_length", "circuits_open", "cooldowns")
+    }
+    assert of_spark == {
+        "slots": 4, "queue_length": 3, "circuits_open": 1, "cooldowns": 5,
+    }  # fmt: skip
+    assert value(made, "local_ai_provider_slots", provider="desk") is None, "no limit"
+    assert value(made, "local_ai_provider_queue_length", provider="desk") == 0
+    assert value(made, "local_ai_queue_length") == 7
+    assert value(made, "local_ai_queue_oldest_seconds") == 1.5
     name = "local_ai_upstream_connections"
     assert value(made, name, provider="spark", state="idle") == 4
     assert value(made, name, provider="spark", state="busy") == 2
