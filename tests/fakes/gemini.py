@@ -163,7 +163,11 @@ class FakeGemini(Talker, FakeUpstream):
         return None if sent == KEY else self.fault("bad_key")
 
     def _refuse(self, asked: Json, model: str, verb: str) -> Answer | None:
-        if "enerateContent" not in verb:
+        if verb == "countTokens" and (whole := asked.get("generateContentRequest")):
+            if whole.get("model") != f"models/{model}":
+                return self.error("INVALID_ARGUMENT", "model must match the path's")
+            asked = whole
+        elif "enerateContent" not in verb:
             return None
         wrong = wrong_shape(asked) or wrong_turns(asked["contents"], model)
         return None if wrong is None else self.error("INVALID_ARGUMENT", wrong)
