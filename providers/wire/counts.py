@@ -74,6 +74,8 @@ def _usage_of(counts: _OpenAICounts) -> Usage | None:
         return None
     within = counts.prompt_tokens_details or counts.input_tokens_details
     written = counts.completion_tokens_details or counts.output_tokens_details
+    if within is written is None:  # most local servers
+        return Usage(prompt, completion, cost_usd=counts.cost)
     within, written = within or _NO_DETAILS, written or _NO_DETAILS
     return Usage(
         prompt,

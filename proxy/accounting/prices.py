@@ -41,5 +41,12 @@ def cost_usd(
     return 0.0 if provider.type == "local" else None
 
 
+def is_free(provider: ProviderConfig, model: ModelConfig | None) -> bool:
+    """Tell whether any usage costs nothing, unless the provider itself names a cost."""
+    if provider.type != "local" or provider.cost_per_1k_tokens:
+        return False
+    return model is None or not (model.pricing or model.cost_per_1k_tokens)
+
+
 def _or(value: float | None, fallback: float) -> float:
     return fallback if value is None else value

@@ -83,15 +83,18 @@ class RequestLog:
         self._waiting: list[bytes] = []
         self._second = 0
         self._second_text = ""
+        self._now = ""
 
     def write(self, record: Record) -> None:
         if self._descriptor is None:
             return
-        self._waiting.append(self._line(self._time(), record))
+        if not self._waiting:  # those of one turn of the loop share their time
+            self._now = self._time()
+            if self._soon is not None:
+                self._soon(self.flush)
+        self._waiting.append(self._line(self._now, record))
         if self._soon is None:
             self.flush()
-        elif len(self._waiting) == 1:
-            self._soon(self.flush)
 
     def flush(self) -> None:
         """Write what waits: a pipe takes only so much at once and whole."""

@@ -60,6 +60,7 @@ _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
         "application/jsonl": Framing.NDJSON,
     }
 )
+_FREE: Final = b"x-proxy-cost-usd: 0.000000\r\n"
 _REDIRECTS: Final = frozenset(range(300, 400)) - {304}
 # Operations whose streams end with a terminator of their dialect. Others may stream
 # events too (speech, transcriptions, images), whose end HTTP alone tells.
@@ -324,7 +325,7 @@ class Ride(Transfer):
         if usage is not None:
             self._take_usage(usage)
             if (cost := course.record.cost_usd) is not None:
-                block = b"x-proxy-cost-usd: %.6f\r\n" % cost
+                block = b"x-proxy-cost-usd: %.6f\r\n" % cost if cost else _FREE
         if order.dialect is Dialect.RESPONSES:
             self._carrier.own(course, read_response_id(body))
         self._give(head, body, block=block)
@@ -407,7 +408,10 @@ class Ride(Transfer):
         if usage.reasoning is not None:
             record.reasoning_tokens = usage.reasoning
         record.usage_source = "upstream"
-        record.cost_usd = cost_usd(order.provider.config, order.model, usage)
+        if order.is_free and usage.cost_usd is None and usage.prompt is not None:
+            record.cost_usd = 0.0
+        else:
+            record.cost_usd = cost_usd(order.provider.config, order.model, usage)
 
 
 def _too_large() -> Mode:

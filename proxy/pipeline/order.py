@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.watch import Watch
+from proxy.accounting.prices import is_free
 from proxy.config import ModelConfig, Timeouts
 from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
@@ -46,6 +47,8 @@ class Order:
     before the provider's own paths when its caller asks for them (pass-through); None
     where a redirect would lead nowhere. `takes_slot` tells that it is inference.
     `translation` is there where `dialect`, the provider's, is not the caller's.
+    `named` are the reply's fields that say who was chosen, `named_text` the same as
+    lines; `is_free` that what it uses costs nothing.
     """
 
     provider: Provider
@@ -66,6 +69,22 @@ class Order:
     drop_fields: frozenset[str] = frozenset()
     lines: dict[Origin, bytes] | None = None
     translation: Translation | None = None
+    named: tuple[Pair, ...] = field(init=False)
+    named_text: str = field(init=False)
+    is_free: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = [("x-proxy-provider", self.provider.id)]
+        if self.upstream_model is not None:
+            named.append(("x-proxy-model", _ascii(self.upstream_model)))
+        if self.applied:
+            named.append(("x-proxy-applied", _ascii(", ".join(self.applied))))
+        put = object.__setattr__
+        put(self, "named", tuple(named))
+        put(
+            self, "named_text", "".join(f"{name}: {value}\r\n" for name, value in named)
+        )
+        put(self, "is_free", is_free(self.provider.config, self.model))
 
     def outgoing(
         self, body: bytes | AsyncIterator[bytes], length: int | None = None
@@ -74,6 +93,13 @@ class Order:
         return Outgoing(
             self.method, self.url_path, self.fields, body, length, self.lines
         )
+
+
+def _ascii(text: str) -> str:
+    """Header text: anything outside printable ASCII is escaped."""
+    if text.isascii() and text.isprintable():
+        return text
+    return text.encode("unicode_escape").decode("ascii")
 
 
 def limits_of(timeouts: Timeouts, *, is_bounded: bool) -> Limits:

@@ -81,6 +81,8 @@ class Chooser:
     def choose(self, resolution: Resolution, asked: Asked) -> tuple[Candidate, ...]:
         """Answer who could serve, best first; empty when nobody can now."""
         if asked.size_bytes <= resolution.ample_bytes and self._breaker.quiet:
+            if not self._cooldowns.any:
+                return resolution.candidates
             remaining_s = self._cooldowns.remaining_s
             for one in resolution.candidates:
                 if remaining_s(one.where) or remaining_s(one.whole):

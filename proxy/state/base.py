@@ -122,6 +122,11 @@ class Where(NamedTuple):
 class Cooldowns(Protocol):
     """What is left alone for a while, never longer than the implementation's cap."""
 
+    @property
+    def any(self) -> bool:
+        """False when surely nothing is left alone now."""
+        ...
+
     def start(self, where: Where, seconds: float) -> float:
         """Leave it alone for so long from now, or as long as it already is.
 

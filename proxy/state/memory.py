@@ -6,7 +6,7 @@ over) goes first where it is met, the longest untouched when a map is full.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -53,16 +53,15 @@ class MemorySlots:
     """Counts; bounded by what is held, as a key of which nothing is held goes."""
 
     def __init__(self) -> None:
-        self._held: dict[str, int] = {}
+        self._held: defaultdict[str, int] = defaultdict(int)
 
     def try_take(self, bounds: tuple[Bound, ...]) -> bool:
         held = self._held
-        for at, (key, limit) in enumerate(bounds):
-            count = held.get(key, 0)
-            if limit is not None and count >= limit:
-                self.give_back(bounds[:at])
+        for key, limit in bounds:
+            if limit is not None and held.get(key, 0) >= limit:
                 return False
-            held[key] = count + 1
+        for key, _ in bounds:
+            held[key] += 1
         return True
 
     def give_back(self, bounds: tuple[Bound, ...]) -> None:
@@ -133,6 +132,10 @@ class MemoryCooldowns:
         self._entries = entries
         self._longest_s = longest_s
         self._ends_at: OrderedDict[Where, float] = OrderedDict()
+
+    @property
+    def any(self) -> bool:
+        return bool(self._ends_at)
 
     def start(self, where: Where, seconds: float) -> float:
         now = self._now()
