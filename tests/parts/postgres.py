@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.missing import need_module
+
+# Nothing here has to outlive a crash of the machine.
+CAREFREE = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n"
+STOP_S = 20.0
 
 
 class Postgres:
@@ -26,11 +31,15 @@ class Postgres:
         self._server.psql(f"CREATE DATABASE {name};")
         return str(self._server.get_uri(database=name))
 
-    def stop(self) -> None:
-        self._server.stop()
-
     def start(self) -> None:
         self._server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        """End it, and every connection with it."""
+        process = self._server.get_postmaster_info().process
+        if process.is_running():
+            process.send_signal(signal.SIGINT)
+            process.wait(STOP_S)
 
 
 @contextmanager
@@ -44,10 +53,15 @@ def postgres() -> Iterator[Postgres]:
     folder.chmod(0o755)
     data = folder / "data"
     data.mkdir()
-    server = PostgresServer(data, cleanup_mode="stop")
+    server = PostgresServer(data, cleanup_mode=None)
+    running = Postgres(server)
     try:
-        server.start()
-        yield Postgres(server)
+        server.ensure_pgdata_inited()
+        with (data / "postgresql.auto.conf").open("a") as file:
+            file.write(CAREFREE)
+        running.start()
+        yield running
     finally:
-        server._cleanup()
+        if server._postmaster_info is not None:
+            running.stop()
         shutil.rmtree(folder, ignore_errors=True)

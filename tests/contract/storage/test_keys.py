@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.core.keys import KeyRow
 from proxy.storage.database import Database
 from proxy.storage.errors import DataRefused
-from proxy.storage.keys import KeyRow, Keys
+from proxy.storage.keys import Keys
 
 
 def key(name: str = "a", **changes: object) -> KeyRow:

@@ -1,0 +1,232 @@
+"""The ledger: a row for each finished request and for each of its attempts.
+
+`append` puts a record into the spool, all of a turn of the loop in one write; a task
+takes them from there to the database, in batches. A database that is slow, locked or
+away delays no request: rows wait in the spool, and `lag` tells how many and how long.
+What is written twice counts once, as the id is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import orjson
+
+from proxy.accounting.ledger_line import Row, decode, encode
+from proxy.accounting.spool import Batch, Spool
+from proxy.core import clock
+from proxy.core.tasks import Tasks
+from proxy.core.types import Record
+from proxy.storage.errors import DataRefused, StorageError
+
+_log: Final = logging.getLogger("local_ai.ledger")
+
+_PASS_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 2.0
+_ADOPT_S: Final = 5.0
+# What is not in the database by then is there after the next start.
+_LAST_PASS_S: Final = 3.0
+
+Release = Callable[[], object]
+
+
+class RowStore(Protocol):
+    """Where rows go: `proxy.storage.requests.Requests`."""
+
+    async def insert(self, rows: Sequence[Sequence[Any]]) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far the database is behind.
+
+    `rows` and `bytes` wait, for `seconds` by now, `held_bytes` of them in memory as
+    the disk does not take them. `dropped` found room nowhere, `set_aside` no database
+    takes. `problem` is why the last pass failed.
+    """
+
+    rows: int
+    bytes: int
+    seconds: float
+    held_bytes: int
+    dropped: int
+    set_aside: int
+    problem: str | None
+
+
+class Ledger:
+    """Open as `async with`; `append` each finished record."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        store: RowStore,
+        tasks: Tasks | None = None,
+        *,
+        soon: Callable[[Release], object] | None = None,
+        now: Callable[[], float] = clock.monotonic,
+        wall: Callable[[], float] = clock.wall,
+    ) -> None:
+        """`soon` calls back at the end of the loop's turn; without it each is written
+        at once. Without `tasks` nothing is taken to the database but by `drain`.
+        """
+        self._spool = spool
+        self._store = store
+        self._tasks = tasks
+        self._soon = soon
+        self._now = now
+        self._wall = wall
+        self._lines: list[bytes] = []
+        self._releases: list[Release] = []
+        self._waiting_since: float | None = None
+        self._stored_at = now()
+        self._adopted_at = now()
+        self._problem: str | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._woken = asyncio.Event()
+        self._ending = False
+
+    async def __aenter__(self) -> Ledger:
+        """Raises OSError where there can be no spool."""
+        self._spool.open()
+        if self._tasks is not None:
+            self._task = self._tasks.start(self._run(), "ledger")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.flush()
+        self._ending = True
+        self._woken.set()
+        if self._task is not None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((self._task,), timeout=_LAST_PASS_S)
+                self._task.cancel()
+                await asyncio.wait((self._task,))
+        self._spool.close()
+
+    @property
+    def lag(self) -> Lag:
+        spool = self._spool
+        since = self._waiting_since
+        seconds = 0.0
+        if since is not None and spool.waiting_rows:
+            seconds = max(0.0, self._now() - max(since, self._stored_at))
+        return Lag(
+            rows=spool.waiting_rows + len(self._lines),
+            bytes=spool.waiting_bytes,
+            seconds=seconds,
+            held_bytes=spool.held_bytes,
+            dropped=spool.dropped,
+            set_aside=spool.set_aside,
+            problem=self._problem,
+        )
+
+    def append(self, record: Record, release: Release | None = None) -> None:
+        """Note a request. `release` is called once it is in the spool, whatever came.
+
+        So it may send the reply's last bytes. Never raises.
+        """
+        lines = self._lines
+        lines.append(encode(record, self._wall() - self._now()))
+        if release is not None:
+            self._releases.append(release)
+        if self._soon is None:
+            self.flush()
+        elif len(lines) == 1:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what this turn of the loop has brought."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            if self._waiting_since is None:
+                self._waiting_since = self._now()
+            self._spool.put(lines)
+        releases, self._releases = self._releases, []
+        for release in releases:
+            try:
+                release()
+            except Exception:  # one reply must not hold up the others
+                _log.exception("a reply could not be ended")
+
+    async def drain(self) -> bool:
+        """Take all that waits to the database; False where it does not take it."""
+        self.flush()
+        self._spool.retry()
+        if self._now() - self._adopted_at >= _ADOPT_S:
+            self._adopted_at = self._now()
+            if self._spool.adopt() and self._waiting_since is None:
+                self._waiting_since = self._now()
+        while (batch := self._spool.take()) is not None:
+            if not await self._store_batch(batch):
+                return False
+        self._waiting_since = None
+        return True
+
+    async def _store_batch(self, batch: Batch) -> bool:
+        rows, broken = decode(batch.lines, batch.header)
+        try:
+            refused = await self._insert(rows)
+        except BaseException as error:
+            self._spool.undo(batch)
+            if not isinstance(error, StorageError):
+                raise
+            self._tell(str(error))
+            return False
+        if broken or refused:
+            self._spool.keep_aside([*broken, *(orjson.dumps(row) for row in refused)])
+        self._spool.done(batch)
+        self._tell(None)
+        self._stored_at = self._now()
+        return True
+
+    async def _insert(self, rows: Sequence[Row]) -> list[Row]:
+        """Insert rows; answers those that no database takes, found by halving."""
+        try:
+            await self._store.insert(rows)
+        except DataRefused as error:
+            if len(rows) == 1:
+                _log.error("A record was refused: %s", error)
+                return list(rows)
+            half = len(rows) // 2
+            return await self._insert(rows[:half]) + await self._insert(rows[half:])
+        return []
+
+    async def _run(self) -> None:
+        pause_s = _PASS_S
+        while True:
+            await self._wait(pause_s)
+            is_last = self._ending
+            if await self._pass():
+                pause_s = _PASS_S
+            else:
+                # A crash of the machine costs what the last second brought.
+                await asyncio.to_thread(self._spool.sync)
+                pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.5)
+            if is_last:
+                return
+
+    async def _pass(self) -> bool:
+        try:
+            return await self.drain()
+        except Exception as error:  # the ledger goes on, whatever a row holds
+            _log.exception("the ledger stumbled")
+            self._problem = f"{type(error).__name__}: {error}"
+            return False
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    def _tell(self, problem: str | None) -> None:
+        if problem is not None and self._problem is None:
+            _log.warning("The database takes no records (%s): they wait.", problem)
+        if problem is None and self._problem is not None:
+            _log.warning("The database takes records again.")
+        self._problem = problem

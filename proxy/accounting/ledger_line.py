@@ -1,0 +1,154 @@
+"""A record as a line of the spool, and back: JSON, in the order of the ledger's columns.
+
+Written for each request before its reply ends, so it is written for speed (bench: CPU
+per request); what is odd about a text is looked at only where it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from proxy.core.types import Record
+from proxy.observability.text import printable
+from proxy.storage.requests import COLUMNS
+
+Row = Sequence[Any]
+
+# What stands first in each file: one from another version has its own order.
+HEADER: Final = orjson.dumps([*COLUMNS, "attempts"]) + b"\n"
+
+_WIDTH: Final = len(COLUMNS) + 1
+_LONGEST_LINE: Final = 4096
+_LONGEST_TEXT: Final = 128
+_MOST_ATTEMPTS: Final = 8
+_NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
+_NOTHING: Final = {
+    "depth": 0,
+    "stream": False,
+    "usage_source": "none",
+    "queue_us": 0,
+    "attempts": (),
+}
+
+
+def encode(record: Record, epoch_s: float) -> bytes:
+    """`epoch_s` is what to add to the record's times for seconds since 1970."""
+    values = _values(record, epoch_s)
+    try:
+        line = orjson.dumps(values, option=_NEWLINE)
+    except TypeError:  # a text that is no text: half of a character
+        return _shortened(values)
+    return line if len(line) <= _LONGEST_LINE else _shortened(values)
+
+
+def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
+    started_at, first_at = record.started_at, record.first_byte_at
+    overhead_s = record.overhead_s
+    return (
+        record.id,
+        record.client_request_id,
+        record.parent_id,
+        record.depth,
+        int((started_at + epoch_s) * 1e6),
+        record.tenant,
+        record.key,
+        record.end_user,
+        record.operation,
+        record.dialect,
+        record.model,
+        record.provider,
+        record.upstream_model,
+        record.status,
+        record.code,
+        record.stream,
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.cached_tokens,
+        record.cache_write_tokens,
+        record.reasoning_tokens,
+        record.usage_source,
+        record.cost_usd,
+        record.cost,
+        record.currency,
+        int(((record.ended_at or started_at) - started_at) * 1e6),
+        None if first_at is None else int((first_at - started_at) * 1e6),
+        int(record.queue_s * 1e6),
+        None if overhead_s is None else int(overhead_s * 1e6),
+        record.cache,
+        record.bytes_in,
+        record.bytes_out,
+        record.user_agent,
+        record.source,
+        [
+            (tried.provider, tried.upstream_model, tried.status, tried.code)
+            for tried in record.attempts
+        ],
+    )
+
+
+def _shortened(values: tuple[Any, ...]) -> bytes:
+    *columns, tried = values
+    return orjson.dumps(
+        [
+            *(_short(value) for value in columns),
+            [[_short(value) for value in one] for one in tried[:_MOST_ATTEMPTS]],
+        ],
+        option=_NEWLINE,
+    )
+
+
+def _short(value: Any) -> Any:
+    return printable(value, _LONGEST_TEXT) if isinstance(value, str) else value
+
+
+def decode(lines: Iterable[bytes], header: bytes) -> tuple[list[Row], list[bytes]]:
+    """Answer the rows, in the order of COLUMNS and attempts, and what is no row."""
+    lines = list(lines)
+    joined = b"[" + b",".join(lines) + b"]"
+    try:
+        found = orjson.loads(joined)
+    except orjson.JSONDecodeError:
+        return _decode_each(lines, header)
+    if header != HEADER or len(found) != len(lines) or not all(map(_is_row, found)):
+        return _decode_each(lines, header)
+    if b"\\u0000" in joined:
+        found = [_without_nul(row) for row in found]
+    return found, []
+
+
+def _decode_each(
+    lines: Iterable[bytes], header: bytes
+) -> tuple[list[Row], list[bytes]]:
+    rows: list[Row] = []
+    broken: list[bytes] = []
+    names = _names(header)
+    for line in lines:
+        try:
+            row = dict(zip(names, orjson.loads(line), strict=True))
+        except (ValueError, TypeError):
+            broken.append(line)
+            continue
+        full = [row.get(name, _NOTHING.get(name)) for name in (*COLUMNS, "attempts")]
+        rows.append(_without_nul(full))
+    return rows, broken
+
+
+def _names(header: bytes) -> list[str]:
+    try:
+        return list(orjson.loads(header))
+    except (ValueError, TypeError):
+        return []  # nothing can be read by it
+
+
+def _is_row(value: Any) -> bool:
+    return type(value) is list and len(value) == _WIDTH
+
+
+def _without_nul(row: Row) -> Row:
+    """PostgreSQL's texts hold no NUL, and callers may send one."""
+    return [
+        value.replace("\0", "") if isinstance(value, str) else value for value in row
+    ]

@@ -1,0 +1,232 @@
+"""The spool: records wait here, on this machine's disk, until the database has them.
+
+Appending is one write to the page cache, so it outlives the process at once and the
+machine once the disk has it. Each process has its own files; those of one that has
+ended are taken over by whichever comes first. What the disk does not take waits in
+memory; only what is beyond both limits is dropped, counted and told.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proxy.accounting import segment
+from proxy.accounting.segment import Segment
+from proxy.core import clock
+
+_log: Final = logging.getLogger("local_ai.ledger")
+
+_BATCH: Final = 256 << 10
+# A file that was read to its end is begun anew from here on; at most so much is read
+# again after a crash.
+_WORTH_REMOVING: Final = 256 << 10
+_FULL: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Lines on their way to the database. `source` None: they were in memory."""
+
+    lines: Sequence[bytes]
+    header: bytes
+    source: Segment | None
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may wait, in bytes."""
+
+    disk: int = 1 << 30
+    memory: int = 64 << 20
+
+
+class Spool:
+    """Call `put` and the rest from one thread; `open` first, `close` last."""
+
+    def __init__(
+        self,
+        folder: Path,
+        header: bytes,
+        room: Room = Room(),
+        wall: Callable[[], float] = clock.wall,
+    ) -> None:
+        self.waiting_rows = 0
+        self.dropped = 0
+        self.set_aside = 0
+        self._folder = folder
+        self._header = header
+        self._room = room
+        self._wall = wall
+        self._token = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+        self._segments: deque[Segment] = deque()
+        self._active: Segment | None = None
+        self._disk_bytes = 0
+        self._held: deque[tuple[bytes, int]] = deque()
+        self._held_bytes = 0
+        self._disk_refuses = False
+
+    def open(self) -> None:
+        """Raises OSError where the folder cannot be made."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.adopt()
+
+    def close(self) -> None:
+        """Let go of the files; those that are read go, others find the next process."""
+        self.retry()
+        self._active = None
+        for one in self._segments:
+            if one.is_read:
+                one.remove()
+            else:
+                one.close()
+        self._segments.clear()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits, on the disk and in memory."""
+        return self._disk_bytes + self._held_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of it waits in memory, as the disk does not take it."""
+        return self._held_bytes
+
+    def put(self, lines: Sequence[bytes]) -> None:
+        """Append lines in one write. Never raises: see the module."""
+        data = b"".join(lines)
+        if self._held or not self._write(data):
+            self._hold(data, len(lines))
+        else:
+            self.waiting_rows += len(lines)
+
+    def retry(self) -> None:
+        """Write what waits in memory, as far as the disk takes it."""
+        while self._held and self._write(self._held[0][0]):
+            self._held_bytes -= len(self._held.popleft()[0])
+            if not self._held:
+                _log.warning("The spool's disk takes records again.")
+                self._disk_refuses = False
+
+    def adopt(self) -> int:
+        """Take over what processes that have ended left; answers how many lines."""
+        ours = {one.path for one in self._segments}
+        count = 0
+        with suppress(OSError):
+            for path in segment.abandoned(self._folder):
+                found = None if path in ours else segment.adopt(path)
+                if found is not None:
+                    self._segments.appendleft(found)
+                    self._disk_bytes += found.unread_bytes
+                    count += found.count_unread()
+        self.waiting_rows += count
+        return count
+
+    def take(self) -> Batch | None:
+        """Answer what comes next; `done` or `undo` it before the next one."""
+        for one in tuple(self._segments):
+            if one.is_read:
+                self._retire(one)
+                continue
+            data = one.read(_BATCH)
+            end = one.read_to + len(data)
+            return Batch(data.splitlines(), one.header, one, end)
+        if self._held:
+            data = self._held.popleft()[0]
+            self._held_bytes -= len(data)
+            return Batch(data.splitlines(), self._header, None)
+        return None
+
+    def done(self, batch: Batch) -> None:
+        """Forget it: the database has it."""
+        self.waiting_rows -= len(batch.lines)
+        if batch.source is not None:
+            self._disk_bytes -= batch.end - batch.source.read_to
+            batch.source.read_to = batch.end
+            if batch.source.is_read:
+                self._retire(batch.source)
+
+    def undo(self, batch: Batch) -> None:
+        """Keep it: the database did not take it."""
+        if batch.source is None:
+            data = b"".join(line + b"\n" for line in batch.lines)
+            self._held.appendleft((data, len(batch.lines)))
+            self._held_bytes += len(data)
+
+    def keep_aside(self, lines: Sequence[bytes]) -> None:
+        """Keep what no database will take where a person can look at it."""
+        self.set_aside += len(lines)
+        _log.error(
+            "%d records cannot be stored; they are in %s",
+            len(lines),
+            self._folder / "refused.jsonl",
+        )
+        with suppress(OSError), (self._folder / "refused.jsonl").open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in lines))
+
+    def sync(self) -> None:
+        """Wait until what was appended is on the disk. May be called from a thread."""
+        for one in tuple(self._segments):
+            with suppress(OSError):
+                one.sync()
+
+    def _write(self, data: bytes) -> bool:
+        if self._disk_bytes + len(data) > self._room.disk:
+            self._tell("the spool is full")
+            return False
+        try:
+            if self._active is None or self._active.size > _FULL:
+                self._active = self._new_segment()
+            self._active.append(data)
+        except OSError as error:
+            self._active = None  # who knows what is at its end
+            self._tell(str(error))
+            return False
+        self._disk_bytes += len(data)
+        return True
+
+    def _new_segment(self) -> Segment:
+        name = (
+            f"{int(self._wall() * 1000):013}-{self._token}-{next(self._numbers):06}"
+            f"{segment.SUFFIX}"
+        )
+        made = segment.create(self._folder / name, self._header)
+        self._segments.append(made)
+        return made
+
+    def _hold(self, data: bytes, count: int) -> None:
+        if self._held_bytes + len(data) > self._room.memory:
+            if not self.dropped:
+                _log.critical("The spool is full, and so is memory: records are lost.")
+            self.dropped += count
+            return
+        self._held.append((data, count))
+        self._held_bytes += len(data)
+        self.waiting_rows += count
+
+    def _retire(self, one: Segment) -> None:
+        """Remove a file that was read to its end; a short one goes on being used."""
+        if one is self._active:
+            if one.size < _WORTH_REMOVING:
+                return
+            self._active = None
+        self._segments.remove(one)
+        one.remove()
+
+    def _tell(self, problem: str) -> None:
+        if not self._disk_refuses:
+            self._disk_refuses = True
+            _log.error(
+                "Records cannot be written to %s (%s): they wait in memory.",
+                self._folder,
+                problem,
+            )

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.accounting.ledger import Ledger
+from proxy.accounting.ledger_line import HEADER, encode
+from proxy.accounting.spool import Room, Spool
+from proxy.core.tasks import Tasks
+from proxy.storage.errors import DatabaseAway, DataRefused
+from tests.fakes.hand_clock import HandClock
+from tests.parts.records import record_of
+
+
+class FakeStore:
+    """Takes rows as the database does: once each, or not at all."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.calls = 0
+        self.away = False
+        self.refused: set[str] = set()
+        self.stored = asyncio.Event()
+
+    async def insert(self, rows: Sequence[Sequence[Any]]) -> int:
+        self.calls += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise DatabaseAway("locked")
+        if any(row[0] in self.refused for row in rows):
+            raise DataRefused("out of range")
+        self.ids += [row[0] for row in rows]
+        self.stored.set()
+        return len(rows)
+
+
+def a_record(number: int) -> Any:
+    return record_of(id=f"req_{number}", operation="chat", started_at=1.0)
+
+
+def a_ledger(folder: Path, store: FakeStore, **options: Any) -> Ledger:
+    return Ledger(Spool(folder, HEADER, options.pop("room", Room())), store, **options)
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_records_reach_the_database_by_themselves(tmp_path: Path) -> None:
+    store = FakeStore()
+    async with (
+        Tasks(lambda _: None) as tasks,
+        a_ledger(tmp_path, store, tasks=tasks) as it,
+    ):
+        it.append(a_record(1))
+        assert it.lag.rows == 1
+        await store.stored.wait()
+    assert store.ids == ["req_1"]
+    assert left_in(tmp_path) == []
+
+
+async def test_the_last_records_are_stored_at_the_end(tmp_path: Path) -> None:
+    store = FakeStore()
+    async with (
+        Tasks(lambda _: None) as tasks,
+        a_ledger(tmp_path, store, tasks=tasks) as it,
+    ):
+        for number in range(5):
+            it.append(a_record(number))
+    assert store.ids == [f"req_{number}" for number in range(5)]
+
+
+async def test_a_turn_of_the_loop_is_one_write_before_replies_end(
+    tmp_path: Path,
+) -> None:
+    store, due = FakeStore(), list[Callable[[], object]]()
+    seen: list[int] = []
+    async with a_ledger(tmp_path, store, soon=due.append) as ledger:
+
+        def ends() -> None:
+            (file,) = tmp_path.iterdir()
+            seen.append(file.read_bytes().count(b"\n") - 1)
+
+        for number in range(3):
+            ledger.append(a_record(number), ends)
+        assert (len(due), seen, ledger.lag.rows) == (1, [], 3)
+        due.pop()()
+        # each reply ends when all records of the turn are in the file
+        assert seen == [3, 3, 3]
+        ledger.append(a_record(3), ends)
+        due.pop()()
+        assert seen == [3, 3, 3, 4]
+
+
+async def test_replies_end_even_if_records_have_nowhere_to_go(tmp_path: Path) -> None:
+    ended: list[int] = []
+    folder = tmp_path / "spool"
+    room = Room(disk=0, memory=0)
+    async with a_ledger(folder, FakeStore(), room=room) as ledger:
+        ledger.append(a_record(1), lambda: ended.append(1))
+        ledger.append(a_record(2), lambda: 1 / 0)
+        ledger.append(a_record(3), lambda: ended.append(3))
+        assert ended == [1, 3]
+        assert ledger.lag.dropped == 3
+
+
+async def test_what_a_database_that_is_away_does_not_take_waits(
+    tmp_path: Path,
+) -> None:
+    store, clock = FakeStore(), HandClock()
+    async with a_ledger(tmp_path, store, now=clock) as ledger:
+        store.away = True
+        ledger.append(a_record(1))
+        clock.pass_by(3)
+        assert not await ledger.drain()
+        ledger.append(a_record(2))
+        lag = ledger.lag
+        assert (lag.rows, lag.seconds, lag.problem) == (2, 3.0, "locked")
+        store.away = False
+        assert await ledger.drain()
+        assert store.ids == ["req_1", "req_2"]
+        lag = ledger.lag
+        assert (lag.rows, lag.seconds, lag.problem) == (0, 0.0, None)
+
+
+async def test_a_long_idle_time_is_no_lag(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with a_ledger(tmp_path, FakeStore(), now=clock) as ledger:
+        ledger.append(a_record(1))
+        await ledger.drain()
+        clock.pass_by(1000)
+        ledger.append(a_record(2))
+        clock.pass_by(1)
+        assert ledger.lag.seconds == 1.0
+
+
+async def test_a_record_that_is_refused_does_not_hold_up_the_others(
+    tmp_path: Path,
+) -> None:
+    store = FakeStore()
+    store.refused = {"req_7", "req_8", "req_20"}
+    async with a_ledger(tmp_path, store) as ledger:
+        for number in range(40):
+            ledger.append(a_record(number))
+        assert await ledger.drain()
+        assert ledger.lag.set_aside == 3
+    assert len(store.ids) == len(set(store.ids)) == 37
+    kept = (tmp_path / "refused.jsonl").read_bytes()
+    assert kept.count(b"\n") == 3
+    assert b"req_20" in kept
+
+
+async def test_what_another_process_left_is_taken_over(tmp_path: Path) -> None:
+    async with a_ledger(tmp_path, FakeStore()) as ledger:
+        ledger.append(a_record(1))
+    store, clock = FakeStore(), HandClock()
+    async with a_ledger(tmp_path, store, now=clock) as ledger:
+        assert ledger.lag.rows == 1
+        other = Spool(tmp_path, HEADER)
+        other.open()
+        other.put([encode(a_record(2), 0.0)])
+        other.close()
+        clock.pass_by(10)
+        assert await ledger.drain()
+    assert sorted(store.ids) == ["req_1", "req_2"]
+
+
+async def test_a_defect_does_not_end_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.accounting.ledger._PASS_S", 0.001)
+    store = FakeStore()
+    insert, faults = store.insert, [ZeroDivisionError("a defect")]
+
+    async def stumble(rows: Sequence[Sequence[Any]]) -> int:
+        if faults:
+            raise faults.pop()
+        return await insert(rows)
+
+    store.insert = stumble  # type: ignore[method-assign]
+    async with (
+        Tasks(lambda _: None) as tasks,
+        a_ledger(tmp_path, store, tasks=tasks) as it,
+    ):
+        it.append(a_record(1))
+        await store.stored.wait()
+    assert store.ids == ["req_1"]
