@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.limits.headers import duration, rate_headers
+from proxy.state.base import Charge, Level, Rate
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0s"), (-1.0, "0s"), (0.0004, "1ms"), (0.012, "12ms"), (0.9994, "1s"),
+        (1.0, "1s"), (1.5, "1.5s"), (8.6401, "8.641s"), (59.9999, "1m0s"),
+        (60.0, "1m0s"), (360.0, "6m0s"), (61.2, "1m2s"), (3600.0, "1h0m0s"),
+        (86_399.5, "24h0m0s"),
+    ],
+)  # fmt: skip
+def test_a_span_reads_as_clients_parse_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_tightest_allowance_is_told() -> None:
+    wide = Charge("a", Rate(100.0, 60.0), 1.0), Level(80.0, 12.0, 0.0)
+    tight = Charge("b", Rate(20.0, 1.0), 1.0), Level(3.9999999, 0.75, 0.0)
+    assert rate_headers("requests", [wide, tight]) == (
+        ("x-ratelimit-limit-requests", "20"),
+        ("x-ratelimit-remaining-requests", "4"),
+        ("x-ratelimit-reset-requests", "750ms"),
+    )
+
+
+def test_nothing_is_told_of_what_is_not_limited() -> None:
+    assert rate_headers("tokens", []) == ()
