@@ -22,6 +22,9 @@ from providers.openai import OpenAI
 from providers.openai_compatible import ENGINE_FIELDS, OpenAICompatible
 from providers.openrouter import OpenRouter
 from providers.registry import KINDS, adapter_for
+from providers.wire.chat import ChatWatch
+from providers.wire.translate.chat.stream_reader import ChatStreamReader
+from providers.wire.translate.reply import Reply, assemble
 from providers.zai import ZAI
 from tests.contract.servers import OPENROUTER
 
@@ -117,6 +120,46 @@ def test_openrouters_errors_in_a_200_keep_their_number() -> None:
     body = {"error": {"code": 429, "message": "Rate limited", "metadata": {}}}
     fault = make(OpenRouter).interpret(200, (), json.dumps(body).encode())
     assert (fault.blame, fault.status, fault.code) == (Blame.RATE, 429, None)
+
+
+def test_openrouters_streams_have_comments_a_cost_and_numbered_errors() -> None:
+    head = {"id": "gen-1", "object": "chat.completion.chunk", "model": "q/q"}
+    usage = {
+        "prompt_tokens": 7,
+        "completion_tokens": 1,
+        "cost": 0.00014,
+        "cost_details": {"upstream_inference_cost": 0.0001},
+        "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 2},
+    }
+    stop = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    said = head | {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    comment = b": OPENROUTER PROCESSING\n\n"
+    end = head | {"choices": [stop], "usage": usage}
+
+    def read(*chunks: object) -> tuple[Reply, ChatWatch]:
+        events = [b"data: " + json.dumps(chunk).encode() for chunk in chunks]
+        raw = comment + b"\n\n".join([*events, b"data: [DONE]", b""])
+        reader, watch = ChatStreamReader("x"), ChatWatch()
+        assert watch.see(raw) == raw
+        return assemble([*reader.feed(raw), *reader.close()]), watch
+
+    reply, watch = read(said, end)
+    for counted in (reply.usage, watch.usage):
+        assert counted is not None
+        assert counted.cost_usd == 0.00014
+        assert (counted.cached, counted.cache_write) == (5, 2)
+    broken = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
+    failed = {"error": {"code": 502, "message": "gone"}, "choices": [broken]}
+    reply, watch = read(said, head | failed)
+    assert reply.failure is not None
+    assert (reply.failure.message, watch.error) == ("gone", "gone")
+
+
+def test_openrouter_takes_breakpoints_and_reasoning_back() -> None:
+    target = make(OpenRouter).target_of("anthropic/claude-sonnet-5")
+    assert (target.cache_control, target.reasoning_field) == (True, "reasoning")
+    assert make(ZAI).target_of("glm-4.7").reasoning_field == "reasoning_content"
+    assert make(OpenAI).target_of("gpt-6").limit_field == "max_completion_tokens"
 
 
 @pytest.mark.parametrize("status", [404, 410])

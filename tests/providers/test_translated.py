@@ -16,6 +16,7 @@ from providers.anthropic import Anthropic
 from providers.base import NATIVE, OPERATIONS, Adapter, Request, Settings
 from providers.gemini import Gemini
 from providers.ollama import Ollama
+from providers.openai_compatible import OpenAICompatible
 from providers.wire import embeddings
 from providers.wire.dialect import Dialect
 from providers.wire.token_counts import read_gemini, write_gemini
@@ -26,6 +27,7 @@ from providers.wire.translate.request import Reasoning, Text, ToolCall
 from tests.fakes import anthropic as anthropic_fake
 from tests.fakes import gemini as gemini_fake
 from tests.fakes.anthropic import FakeAnthropic
+from tests.fakes.chat import FakeChat
 from tests.fakes.gemini import FakeGemini
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.talk import JSON_TEXT, TEXT, THOUGHT
@@ -100,6 +102,7 @@ KINDS: dict[str, tuple[Any, type[Adapter], str, str | None]] = {
     "gemini": (FakeGemini, Gemini, gemini_fake.NEWEST, gemini_fake.KEY),
     "gemini, older": (FakeGemini, Gemini, gemini_fake.OLDER, gemini_fake.KEY),
     "ollama": (FakeOllama, Ollama, "llama3.1:8b", None),
+    "openai-compatible": (FakeChat, OpenAICompatible, "fake-model", None),
 }
 every_stream = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
