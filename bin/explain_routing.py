@@ -28,6 +28,7 @@ from proxy.runtime import describe
 
 FINE, FAILED, BAD_USAGE = 0, 1, 2
 TIMEOUT_S = 10.0
+UNFOLDED = 1000
 
 
 class CannotAsk(Exception):
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     except CannotAsk as error:
         print(error, file=sys.stderr)
         return FAILED
-    show(found, Console())
+    # Nobody folds lines that another program reads.
+    show(found, Console(width=None if sys.stdout.isatty() else UNFOLDED))
     return FAILED if found["error"] else FINE
 
 
@@ -90,8 +92,13 @@ def show(found: Any, console: Console) -> None:
             *(Text(printable(str(cell))) for cell in (*cells, row["status"], why)),
             style="" if row["kept"] else "dim",
         )
-    if found["candidates"]:
+    for row in found["fallbacks"]:
+        place = ("", row["provider"], row["upstream_model"], row["status"], "fallback")
+        table.add_row(*(Text(printable(str(cell))) for cell in place))
+    if table.rows:
         console.print(table)
+    if found["wakes"]:
+        console.print(Text(printable(f"{found['wakes']} would be woken.")))
     if found["error"]:
         error = found["error"]
         text = printable(f"{error['code']}: {error['message']}")

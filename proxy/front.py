@@ -96,6 +96,7 @@ class Front:
             token=self._token,
             registry=runtime.registry,
             catalog=runtime.catalog,
+            dispatch=runtime.dispatch,
             sandbox=runtime.sandbox,
             metrics=runtime.metrics,
             version=__version__,

@@ -14,6 +14,8 @@ from providers.base import FoundModel
 from proxy.api.context import Context
 from proxy.api.reply import json_reply
 from proxy.routing import select
+from proxy.routing.breaker import Circuit
+from proxy.routing.dispatch import Hindrance
 from proxy.routing.registry import Provider, Status
 from proxy.server.ordinary import PARAMS
 
@@ -21,7 +23,7 @@ _PROBE_S: Final = 30.0
 
 
 async def list_providers(_request: web.BaseRequest, context: Context) -> web.Response:
-    rows = [detailed_provider(p) for p in context.registry.providers]
+    rows = [_shown(p, context) for p in context.registry.providers]
     return json_reply({"providers": rows})
 
 
@@ -30,7 +32,7 @@ async def enable(request: web.BaseRequest, context: Context) -> web.Response:
     provider = _named(request, context)
     context.registry.hold(provider, None)
     context.check(provider)
-    return json_reply(detailed_provider(provider))
+    return json_reply(_shown(provider, context))
 
 
 async def disable(request: web.BaseRequest, context: Context) -> web.Response:
@@ -47,10 +49,10 @@ async def probe(request: web.BaseRequest, context: Context) -> web.Response:
     """Look at it now and answer what was seen."""
     provider = _named(request, context)
     await asyncio.wait({context.check(provider)}, timeout=_PROBE_S)
-    return json_reply(detailed_provider(provider))
+    return json_reply(_shown(provider, context))
 
 
-def detailed_provider(provider: Provider) -> dict[str, Any]:
+def _shown(provider: Provider, context: Context) -> dict[str, Any]:
     latency_s, config = provider.latency_s, provider.config
     return {
         "id": provider.id,
@@ -65,8 +67,54 @@ def detailed_provider(provider: Provider) -> dict[str, Any]:
         "latency_ms": None if latency_s is None else round(latency_s * 1000, 1),
         "last_error": provider.last_error,
         "slots": {"active": provider.active, "max": provider.slots},
+        "queue": _queue(provider, context),
+        **_left_alone(provider, context),
         "models": [_model(model) for model in provider.models],
     }
+
+
+def _queue(provider: Provider, context: Context) -> dict[str, Any]:
+    """Who waits for it, perhaps for others too."""
+    presence = context.dispatch.queue.presence(provider.id)
+    return {
+        "length": presence.length,
+        "oldest_seconds": round(presence.oldest_s, 1),
+    }
+
+
+def _left_alone(provider: Provider, context: Context) -> dict[str, Any]:
+    """Its breaker, those of its models that are not closed, and who rests.
+
+    Without seconds a request is about to show whether it is well again.
+    """
+    found = context.dispatch.hindrances(context.catalog())
+    own = [one for one in found if one.where.provider == provider.id]
+    broken = [one for one in own if one.circuit is not Circuit.CLOSED]
+    whole = next((one for one in broken if one.where.model is None), None)
+    return {
+        "breaker": {
+            "state": Circuit.CLOSED if whole is None else whole.circuit,
+            "seconds": None if whole is None else _seconds(whole),
+            "models": [
+                {
+                    "id": one.where.model,
+                    "state": one.circuit,
+                    "seconds": _seconds(one),
+                }
+                for one in broken
+                if one is not whole
+            ],
+        },
+        "cooldowns": [
+            {"model": one.where.model, "seconds": _seconds(one)}
+            for one in own
+            if one.circuit is Circuit.CLOSED
+        ],
+    }
+
+
+def _seconds(hindrance: Hindrance) -> float | None:
+    return round(hindrance.remaining_s, 1) or None
 
 
 def _model(model: FoundModel) -> dict[str, Any]:
@@ -81,7 +129,7 @@ def _model(model: FoundModel) -> dict[str, Any]:
 def _held(request: web.BaseRequest, context: Context, held: Status) -> web.Response:
     provider = _named(request, context)
     context.registry.hold(provider, held)
-    return json_reply(detailed_provider(provider))
+    return json_reply(_shown(provider, context))
 
 
 def _named(request: web.BaseRequest, context: Context) -> Provider:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from providers.wire.members import MalformedJSON, read_members
+from providers.wire.members import MalformedJSON, Members, read_members
 from proxy.api.context import Context
 from proxy.core.errors import CallerFault
 from proxy.relay.inflate import inflate
@@ -22,6 +22,17 @@ async def json_body(
     Raises CallerFault `invalid_json`, `body_too_large`, `request_timeout`,
     `unsupported_media_type`.
     """
+    return (await _read(request, context, limit_bytes))[1]
+
+
+async def json_members(request: web.BaseRequest, context: Context) -> Members:
+    """As `json_body`, for whoever reads a request as it would be sent."""
+    return (await _read(request, context, None))[0]
+
+
+async def _read(
+    request: web.BaseRequest, context: Context, limit_bytes: int | None
+) -> tuple[Members, dict[str, Any]]:
     server = context.config.server
     limit = min(server.max_body_bytes, limit_bytes or server.max_body_bytes)
     body = StreamedBody(
@@ -32,10 +43,9 @@ async def json_body(
     if coding is not None:
         data = inflate(data, coding, limit)
     try:
-        read_members(data)  # one object, no name twice
-        document: dict[str, Any] = orjson.loads(data)
+        members = read_members(data)  # one object, no name twice
+        return members, orjson.loads(data)
     except MalformedJSON as error:
         raise CallerFault("invalid_json", f"{error}.") from error
     except orjson.JSONDecodeError as error:
         raise CallerFault("invalid_json", "The body is not valid JSON.") from error
-    return document

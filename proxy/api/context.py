@@ -12,6 +12,7 @@ from proxy.config import Config, Loaded
 from proxy.config.reload import Reload
 from proxy.observability.metrics import Metrics
 from proxy.routing.catalog import Catalog
+from proxy.routing.dispatch import Dispatch
 from proxy.routing.registry import Provider, Registry
 from proxy.sandbox.sandbox import Sandbox
 
@@ -30,6 +31,7 @@ class Context:
     token: LocalToken | None
     registry: Registry
     catalog: Callable[[], Catalog]
+    dispatch: Dispatch
     sandbox: Sandbox
     metrics: Metrics
     version: str

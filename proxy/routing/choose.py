@@ -292,7 +292,8 @@ class Chooser:
     def _explained(self, candidate: Candidate, operation: str, needs: Needs) -> Verdict:
         provider = candidate.provider
         if not provider.usable:
-            return Verdict(candidate, Reason.OUT_OF_USE, provider.status.value)
+            why = f": {provider.last_error}" if provider.last_error else ""
+            return Verdict(candidate, Reason.OUT_OF_USE, f"{provider.status}{why}")
         if provider.adapter.way(ASKABLE[operation]) is None:
             detail = f"{provider.kind} cannot do {operation}"
             return Verdict(candidate, Reason.UNABLE, detail)

@@ -17,14 +17,20 @@ from aiohttp.test_utils import RawTestServer, TestClient
 from proxy.api.context import Context
 from proxy.auth.access import Access
 from proxy.auth.local_token import LocalToken
-from proxy.config import Config, Loaded
+from proxy.config import Config, Loaded, ProviderConfig
 from proxy.config.reload import Reload
+from proxy.core.call import Fetch
+from proxy.core.clock import Ticker
 from proxy.core.errors import GatewayError
+from proxy.core.tasks import Tasks
 from proxy.observability.metrics import Metrics
 from proxy.routing.catalog import Catalog
+from proxy.routing.dispatch import Dispatch
+from proxy.routing.health import Health
 from proxy.routing.registry import Provider, Registry
 from proxy.sandbox.sandbox import Sandbox
 from proxy.server.ordinary import PARAMS
+from proxy.state.memory import MemoryState
 from tests.fakes.kinds import KINDS
 
 Handler = Callable[[web.BaseRequest, Context], Awaitable[web.Response]]
@@ -41,13 +47,15 @@ def context(
     registry._providers = {provider.id: provider for provider in providers}
     registry.providers = tuple(providers)
     catalog = Catalog(config, registry.providers)
-    server = config.server
+    server, tasks = config.server, Tasks(_no_fault)
+    health = Health(registry, _no_fetch, tasks)
     made = Context(
         loaded=Loaded(config),
         access=Access(server.allowed_hosts, server.cors.allowed_origins),
         token=LocalToken(Path("/data/local-token"), TOKEN),
         registry=registry,
         catalog=lambda: catalog,
+        dispatch=Dispatch(registry, MemoryState(), health, Ticker(), tasks, config),
         sandbox=Sandbox(config.execute, _no_fault),
         metrics=Metrics(),
         version="1.2.3",
@@ -81,6 +89,10 @@ async def serving(
             return await client.request(method, path, **options)
 
         yield ask
+
+
+def _no_fetch(config: ProviderConfig) -> Fetch:
+    raise AssertionError(f"{config.id} is asked")
 
 
 def _no_check(provider: Provider) -> asyncio.Task[None]:

@@ -9,11 +9,14 @@ import pytest
 import uvloop
 
 from providers.base import FoundModel
+from proxy.routing.breaker import THRESHOLD
 from proxy.routing.registry import Finding, Status
+from proxy.state.base import Where
 from tests.parts.http_text import post
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site, open_site, run_site
 from tests.parts.owner import steer, told
 from tests.parts.scripts import BODY, error_of, then_wait
+from tests.parts.until import until
 
 __all__ = ["open_site"]
 
@@ -45,6 +48,48 @@ async def test_providers_are_shown_with_all_that_is_known(site: Site) -> None:
     assert shown["slots"] == {"active": 0, "max": 3}
     assert shown["models"] == [{"id": "tiny", "loaded": True, "context_window": 4096}]
     assert shown["endpoint"] == site.upstream.url
+
+
+async def test_who_waits_for_it_is_shown(open_site: OpenSite) -> None:
+    site = await open_site(
+        then_wait(b""),
+        provider={"maxConcurrent": 1},
+        routing={"queue": {"maxWaitSeconds": 30}},
+    )
+    [shown] = (await told(site, "GET", "/providers"))["providers"]
+    assert shown["queue"] == {"length": 0, "oldest_seconds": 0.0}
+    callers = [await site.caller() for _ in range(3)]
+    for caller in callers:
+        caller.send(post(CHAT, BODY))
+    await until(lambda: len(site.runtime.dispatch.queue) == 2, "two wait")
+    [shown] = (await told(site, "GET", "/providers"))["providers"]
+    assert shown["slots"] == {"active": 1, "max": 1}
+    assert shown["queue"]["length"] == 2
+
+
+async def test_what_is_left_alone_is_shown(site: Site) -> None:
+    dispatch = site.runtime.dispatch
+    [shown] = (await told(site, "GET", "/providers"))["providers"]
+    assert shown["breaker"] == {"state": "closed", "seconds": None, "models": []}
+    assert shown["cooldowns"] == []
+    tiny, other = Where("box", "tiny"), Where("box", "other")
+    for where in (tiny, Where("box")):
+        for _ in range(THRESHOLD):
+            dispatch.breaker.failed(where)
+    site.runtime.state.cooldowns.end(tiny)
+    shown = await told(site, "POST", "/providers/box/drain")
+    assert shown["breaker"]["state"] == "open"
+    assert 0 < shown["breaker"]["seconds"] <= 5
+    assert shown["breaker"]["models"] == [
+        {"id": "tiny", "state": "half_open", "seconds": None}
+    ]
+    dispatch.breaker.close(tiny)
+    site.runtime.state.cooldowns.start(other, 60)  # a model that nobody can name
+    site.runtime.state.cooldowns.start(tiny, 60)
+    shown = await told(site, "POST", "/providers/box/drain")
+    [resting] = shown["cooldowns"]
+    assert resting["model"] == "tiny"
+    assert 50 < resting["seconds"] <= 60
 
 
 @pytest.mark.parametrize(
