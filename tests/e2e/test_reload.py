@@ -55,8 +55,10 @@ class Upstream:
 
 
 def config(url: str, **server: Any) -> dict[str, Any]:
+    # The streams hold all slots but one: whole requests take turns.
+    slots = {"maxConcurrent": STREAMS + 1}
     return only(
-        local_provider("box", "vllm", url),
+        local_provider("box", "vllm", url) | slots,
         models=[{"id": "tiny", "providerId": "box"}],
         server=server,
     )
@@ -119,6 +121,7 @@ async def test_reloads_under_load_cut_no_stream_and_fail_no_request(
                 await _reloaded(running, upstream.url, number)
                 await until(lambda: len(replies) > before + CALLERS, "more replies")  # noqa: B023
         assert {(reply.status, reply.body) for reply in replies} == {(200, COMPLETION)}
+        assert any(reply.header("x-proxy-queue-ms") for reply in replies)
         assert running.gauges()["local_ai_active_requests"] == STREAMS
         script.released.set()
         for (reader, _), start in zip(streams, starts, strict=True):
