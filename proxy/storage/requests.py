@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.storage import usage
-from proxy.storage.bulk import insert_new
+from proxy.storage.bulk import insert_new, present
 from proxy.storage.database import Database
 from proxy.storage.filters import Filter
 from proxy.storage.tables import attempts, requests
@@ -167,10 +167,7 @@ async def _new(
 ) -> list[Sequence[Any]]:
     """Leave out what is stored already, and what comes twice in `rows`."""
     by_id = {row[0]: row for row in rows}
-    stored = await connection.scalars(
-        select(requests.c.id).where(requests.c.id.in_(list(by_id)))
-    )
-    for request_id in stored:
+    for request_id in await present(connection, requests.c.id, list(by_id)):
         del by_id[request_id]
     return list(by_id.values())
 
