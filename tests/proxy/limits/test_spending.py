@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+from proxy.limits.spending import (
+    NANO,
+    Account,
+    Draw,
+    Lease,
+    MemoryBudgets,
+    Spent,
+    to_nano,
+)
+from tests.fakes.fetch import Clock
+from tests.proxy.limits.conftest import FakeBefore
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
+ACCOUNT = Account("key", "k1")
+DRAWS = (Draw(ACCOUNT, 1 * NANO, 3 * NANO),)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
+
+
+@pytest.fixture
+def before() -> FakeBefore:
+    return FakeBefore()
+
+
+@pytest.fixture
+def counters(before: FakeBefore, clock: Clock) -> MemoryBudgets:
+    return MemoryBudgets(before, clock, lifetime_s=100.0)
+
+
+async def test_what_was_spent_before_is_asked_for_once(
+    counters: MemoryBudgets, before: FakeBefore
+) -> None:
+    before.days["key", "k1"] = {"2026-11-02": 1.5, "2026-11-21": 0.75}
+    assert counters.try_reserve(DRAWS, 1) is None
+    lease = await counters.reserve(DRAWS, NANO // 4)
+    assert isinstance(lease, Lease)
+    assert counters.spent(ACCOUNT) == (3 * NANO // 4, 9 * NANO // 4, NANO // 4)
+    assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
+    assert before.asked == [("key", "k1", "2026-11-01")]
+
+
+async def test_many_that_ask_at_once_read_what_was_spent_once(
+    counters: MemoryBudgets, before: FakeBefore
+) -> None:
+    before.days["key", "k1"] = {"2026-11-21": 0.5}
+    found = await asyncio.gather(
+        *(counters.reserve(DRAWS, NANO // 4) for _ in range(10))
+    )
+    assert sum(isinstance(one, Lease) for one in found) == 2
+    assert len(before.asked) == 1
+
+
+async def test_storage_out_of_reach_delays_nobody_for_long(
+    counters: MemoryBudgets, before: FakeBefore, clock: Clock
+) -> None:
+    before.failure = ConnectionError("away")
+    others = tuple(Draw(Account("key", f"k{n}"), NANO, None) for n in range(2, 50))
+    for draw in (*DRAWS, *others):
+        assert isinstance(await counters.reserve((draw,), NANO // 2), Lease)
+    assert len(before.asked) == 1
+    assert isinstance(counters.try_reserve(DRAWS, NANO // 2), Lease)
+    before.failure = None
+    before.days["key", "k1"] = {"2026-11-21": 0.5}
+    clock.at += 10
+    assert counters.try_reserve(DRAWS, 1) is None
+    assert isinstance(await counters.reserve(DRAWS, 1), Spent)
+    assert counters.spent(ACCOUNT)[0] == NANO // 2
+
+
+async def test_storage_that_never_answers_is_not_waited_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent:
+        async def spent_by_day(self, *_: str) -> Mapping[str, float]:
+            await asyncio.Event().wait()
+            return {}
+
+    monkeypatch.setattr("proxy.limits.spending._LOAD_TIMEOUT_S", 0.01)
+    counters = MemoryBudgets(Silent(), clock)
+    assert isinstance(await counters.reserve(DRAWS, 1), Lease)
+
+
+async def test_what_was_read_before_midnight_is_not_of_the_new_day(
+    clock: Clock,
+) -> None:
+    class Slow:
+        async def spent_by_day(self, *_: str) -> Mapping[str, float]:
+            clock.at += 12 * 3600
+            return {"2026-11-21": 0.75}
+
+    counters = MemoryBudgets(Slow(), clock)
+    await counters.reserve(DRAWS, 1)
+    assert counters.spent(ACCOUNT)[:2] == (0, 3 * NANO // 4)
+
+
+async def test_a_lease_that_nobody_settles_comes_back(
+    counters: MemoryBudgets, clock: Clock
+) -> None:
+    lost = await counters.reserve(DRAWS, NANO)
+    assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
+    clock.at += 99.9
+    assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
+    clock.at += 0.1
+    later = counters.try_reserve(DRAWS, NANO // 2)
+    assert isinstance(later, Lease)
+    assert isinstance(lost, Lease)
+    counters.settle(lost, NANO // 4)
+    assert counters.spent(ACCOUNT) == (NANO // 4, NANO // 4, NANO // 2)
+
+
+async def test_money_set_aside_before_midnight_still_is_after_it(
+    counters: MemoryBudgets, clock: Clock
+) -> None:
+    clock.at += 12 * 3600 - 10
+    lease = await counters.reserve(DRAWS, NANO)
+    clock.at += 20
+    assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
+    assert isinstance(lease, Lease)
+    counters.settle(lease, NANO // 2)
+    assert counters.spent(ACCOUNT) == (NANO // 2, NANO // 2, 0)
+
+
+async def test_a_clock_that_is_set_back_gives_no_money_back(
+    counters: MemoryBudgets, clock: Clock
+) -> None:
+    lease = await counters.reserve(DRAWS, NANO)
+    assert isinstance(lease, Lease)
+    counters.settle(lease, NANO)
+    clock.at -= 40 * 86_400
+    assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
+
+
+async def test_a_year_ends_too(counters: MemoryBudgets, clock: Clock) -> None:
+    clock.at = datetime(2026, 12, 31, 23, tzinfo=UTC).timestamp()
+    draws = (Draw(ACCOUNT, None, NANO),)
+    lease = await counters.reserve(draws, NANO)
+    assert isinstance(lease, Lease)
+    counters.settle(lease, NANO)
+    refusal = counters.try_reserve(draws, 1)
+    assert isinstance(refusal, Spent)
+    assert refusal.retry_after_s == pytest.approx(3600)
+    clock.at += refusal.retry_after_s
+    assert isinstance(counters.try_reserve(draws, NANO), Lease)
+
+
+def test_sums_of_small_costs_are_exact() -> None:
+    assert sum(to_nano(0.1) for _ in range(10)) == NANO
