@@ -26,7 +26,9 @@ from providers.base import (
 from providers.errors import Blame, Fault
 from providers.listing import Document, inner, read_entries, read_models, text, whole
 from providers.openai_compatible import ENGINE_FIELDS, OpenAICompatible
-from providers.wire.translate.request import Target
+from providers.wire.translate.request import Effort, Target
+from providers.wire.translate.request import Request as Asked
+from providers.wire.translate.thinking import effort_of
 
 VERSION: Final[Pair] = ("anthropic-version", "2023-06-01")
 _BETA: Final = "anthropic-beta"
@@ -77,6 +79,15 @@ class Anthropic(OpenAICompatible):
             drops=traits.refuses,
             thinks_by_effort=traits.thinks_by_effort,
         )
+
+    def suit(
+        self, asked: Asked, model: str | None = None
+    ) -> tuple[Asked, tuple[str, ...]]:
+        thinking = asked.thinking
+        is_off = thinking is not None and effort_of(thinking) is Effort.NONE
+        if is_off and traits_of(model or asked.model).always_thinks:
+            return replace(asked, thinking=None), ("reasoning_effort",)
+        return asked, ()
 
     def prepare(self, request: Request) -> Prepared:
         headers, strange = _known_flags(request.headers)

@@ -19,6 +19,7 @@ _ID: Final = re.compile(
 )
 _NEW: Final[Version] = (5, 0)
 _ALWAYS: Final[Version] = (0, 0)
+_NEVER: Final[Version] = (99, 0)
 
 # The first version of each line that refuses sampling parameters (400 unless they
 # have their default values) …
@@ -35,11 +36,20 @@ _ONE_OF_TWO: Final[Mapping[str, Version]] = MappingProxyType({
     "sonnet": (4, 5),
     "haiku": (4, 5),
 })  # fmt: skip
-# … and that thinks by effort (adaptive): a budget is deprecated, then refused.
+# … that thinks by effort (adaptive): a budget is deprecated, then refused …
 _EFFORT: Final[Mapping[str, Version]] = MappingProxyType({
     "opus": (4, 6),
     "sonnet": (4, 6),
     "haiku": (5, 0),
+    "fable": _ALWAYS,
+    "mythos": _ALWAYS,
+})  # fmt: skip
+
+# … and that cannot be kept from thinking.
+_THINKS: Final[Mapping[str, Version]] = MappingProxyType({
+    "opus": (5, 5),
+    "sonnet": (5, 5),
+    "haiku": _NEVER,
     "fable": _ALWAYS,
     "mythos": _ALWAYS,
 })  # fmt: skip
@@ -72,12 +82,14 @@ _FEATURES: Final = frozenset({
 @dataclass(frozen=True, slots=True)
 class Traits:
     """`refuses` are parameters it answers 400 to, `takes_one_of_two` that it does so
-    to temperature and top_p together, `thinks_by_effort` that it wants no budget.
+    to temperature and top_p together, `thinks_by_effort` that it wants no budget,
+    `always_thinks` that it cannot be told not to.
     """
 
     refuses: frozenset[str] = frozenset()
     takes_one_of_two: bool = False
     thinks_by_effort: bool = False
+    always_thinks: bool = False
 
 
 def traits_of(model: str) -> Traits:
@@ -95,6 +107,7 @@ def traits_of(model: str) -> Traits:
         refuses=SAMPLING if has(_NO_SAMPLING) else frozenset(),
         takes_one_of_two=has(_ONE_OF_TWO),
         thinks_by_effort=has(_EFFORT),
+        always_thinks=has(_THINKS),
     )
 
 

@@ -266,9 +266,13 @@ class Adapter(ABC):
         """Say what the writer of a translated request must know of a model here."""
         return Target(model=model)
 
-    def suit(self, asked: Asked) -> tuple[Asked, tuple[str, ...]]:
-        """Put what a kind knows beyond the caller's dialect where it belongs, before a
-        translated request is written; answer it, and what was left out.
+    def suit(
+        self, asked: Asked, model: str | None = None
+    ) -> tuple[Asked, tuple[str, ...]]:
+        """Make a request fit before it is written: what a kind knows beyond the caller's
+        dialect finds its place. Answers it, and what was left out. Raises Refused.
+
+        `model` is the upstream's id, where that is not what the caller says.
         """
         return asked, ()
 

@@ -92,8 +92,10 @@ class OllamaLike(OpenAICompatible):
         found = super().target_of(model)
         return replace(found, thinks_by_effort=_LEVELLED in model)
 
-    def suit(self, asked: Asked) -> tuple[Asked, tuple[str, ...]]:
-        return with_own_members(asked, has_levels=_LEVELLED in asked.model)
+    def suit(
+        self, asked: Asked, model: str | None = None
+    ) -> tuple[Asked, tuple[str, ...]]:
+        return with_own_members(asked, has_levels=_LEVELLED in (model or asked.model))
 
 
 def with_own_members(

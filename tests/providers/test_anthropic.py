@@ -19,6 +19,8 @@ from providers.base import (
     Settings,
 )
 from providers.errors import Blame, Fault
+from providers.wire.dialect import Dialect
+from providers.wire.translate.codecs import CODECS
 from tests.contract.servers import ANTHROPIC
 
 URL = "https://api.anthropic.com"
@@ -131,6 +133,18 @@ def test_a_translated_request_is_written_for_its_model() -> None:
     assert newest.thinks_by_effort
     older = make().target_of("claude-haiku-4-5")
     assert (older.drops, older.thinks_by_effort) == (frozenset(), False)
+
+
+def test_who_cannot_be_kept_from_thinking_is_not_told_to() -> None:
+    body = {"model": "alias", "messages": [{"role": "user", "content": "hi"}]}
+    read = CODECS[Dialect.CHAT].read_request
+    off = read({**body, "reasoning_effort": "none"})
+    suited, left = make().suit(off, "claude-opus-5-5")
+    assert (suited.thinking, left) == (None, ("reasoning_effort",))
+    assert make().suit(off, "claude-opus-4-8") == (off, ())
+    low = read({**body, "reasoning_effort": "low"})
+    assert make().suit(low, "claude-opus-5-5") == (low, ())
+    assert make().suit(read(body), "claude-opus-5-5") == (read(body), ())
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,19 @@ def test_other_flags_are_told_apart(flag: str) -> None:
         ["oauth-2025-04-20"],
         [flag],
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "always"),
+    [
+        ("claude-opus-5-5", True),
+        ("claude-opus-5", False),
+        ("claude-sonnet-5-5", True),
+        ("claude-sonnet-5", False),
+        ("claude-haiku-5-5", False),
+        ("claude-fable-5", True),
+        ("claude-3-haiku-20240307", False),
+    ],
+)
+def test_the_newest_cannot_be_kept_from_thinking(model: str, always: bool) -> None:
+    assert traits_of(model).always_thinks is always

@@ -112,6 +112,16 @@ def test_a_level_goes_only_to_models_that_have_levels() -> None:
     assert written(think="low")[0]["think"] == "low"
 
 
+def test_the_upstreams_model_decides_whether_there_are_levels() -> None:
+    body = {"model": "alias", "messages": HELLO, "reasoning_effort": "low"}
+    request = CODECS[Dialect.CHAT].read_request({**body, "keep_alive": 0})
+    plain, _ = DAEMON.suit(request)
+    levelled, _ = DAEMON.suit(request, "gpt-oss:20b")
+    assert plain.thinking is not None
+    assert levelled.thinking is not None
+    assert (plain.thinking.effort, levelled.thinking.effort) == (None, Effort.LOW)
+
+
 def test_nothing_of_its_own_changes_nothing() -> None:
     body = {"model": "m", "messages": HELLO, "reasoning_effort": "low", "odd": 1}
     request = CODECS[Dialect.CHAT].read_request(body)

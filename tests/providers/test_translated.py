@@ -17,9 +17,7 @@ from providers.base import NATIVE, OPERATIONS, Adapter, Request, Settings
 from providers.gemini import Gemini
 from providers.ollama import Ollama
 from providers.openai_compatible import OpenAICompatible
-from providers.wire import embeddings
 from providers.wire.dialect import Dialect
-from providers.wire.token_counts import read_gemini, write_gemini
 from providers.wire.translate.codecs import CODECS
 from providers.wire.translate.events import Finish
 from providers.wire.translate.reply import Reply, assemble
@@ -217,59 +215,3 @@ async def test_thinking_schema_stop_and_limits_arrive(
     assert text_of(stopped) == "Hello from"
     cut, _, _ = await upstream.ask({**base, "max_tokens": 2})
     assert (text_of(cut), cut.first.finish) == ("Hello from", Finish.LENGTH)
-
-
-@pytest.mark.parametrize(
-    ("fake_kind", "kind", "model", "key", "fields"),
-    [
-        (FakeGemini, Gemini, gemini_fake.EMBEDS, gemini_fake.KEY, {"dimensions": 2}),
-        (FakeOllama, Ollama, "nomic-embed-text:latest", None, {"keep_alive": 0}),
-    ],
-)
-async def test_embeddings_are_asked_of_those_that_have_their_own_way(
-    fake_kind: Any,
-    kind: type[Adapter],
-    model: str,
-    key: str | None,
-    fields: dict[str, Any],
-) -> None:
-    fake = fake_kind()
-    body = {"model": model, "input": ["a", "b"], "encoding_format": "base64", **fields}
-    caller = embeddings.CALLERS[Dialect.CHAT]
-    async with fake.serving(), aiohttp.ClientSession() as session:
-        adapter = kind(Settings("p", fake.url, key=key))
-        way = adapter.way(OPERATIONS["embeddings"], frozenset(body))
-        assert way is not None
-        asked = caller.read_request(body)
-        provider = embeddings.PROVIDERS[way.dialect]
-        written = provider.write_request(asked, model)
-        prepared = adapter.prepare(
-            Request(way, model, model, False, frozenset(written.body), ())
-        )
-        url = fake.url + prepared.url_path
-        async with session.post(
-            url, json=written.body, headers=prepared.headers
-        ) as reply:
-            assert reply.status == 200
-            told = caller.write_reply(provider.read_reply(await reply.read()), asked)
-    vector = embeddings.to_base64((0.25, -0.5))
-    assert [entry["embedding"] for entry in told["data"]] == [vector, vector]
-
-
-async def test_tokens_are_counted_by_gemini_for_a_caller_of_messages() -> None:
-    fake, model = FakeGemini(), gemini_fake.NEWEST
-    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
-    async with fake.serving(), aiohttp.ClientSession() as session:
-        adapter = Gemini(Settings("p", fake.url, key=gemini_fake.KEY))
-        way = adapter.way(OPERATIONS["count_tokens"], frozenset(body))
-        assert way is NATIVE["gemini_count"]
-        asked = CODECS[Dialect.MESSAGES].read_request({**body, "max_tokens": 1})
-        target = adapter.target_of(model)
-        written = CODECS[Dialect.GEMINI].write_request(asked, target)
-        sent = write_gemini(written.body, model)
-        prepared = adapter.prepare(
-            Request(way, model, model, False, frozenset(sent), ())
-        )
-        url = fake.url + prepared.url_path
-        async with session.post(url, json=sent, headers=prepared.headers) as reply:
-            assert read_gemini(await reply.read()) == 11
