@@ -31,6 +31,8 @@ _comma: Final = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*").match
 _string: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).match
 
 
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_unreadable: Final = (msgspec.MsgspecError, RecursionError)
 _view: Final[Callable[[msgspec.Raw], Sized]] = memoryview
 
 
@@ -143,6 +145,19 @@ def read_members(body: bytes) -> Members:
     order mark, NaN and Infinity, a top-level key twice (also when escaped), more
     than 1000 of them, and nesting deeper than the interpreter's stack.
     """
+    if len(body) <= _LARGE and body.isascii():  # most; the rest is looked at twice
+        try:
+            raws = _decode_object(body)
+        except _unreadable:
+            return _read_carefully(body)
+        size = 1 + 4 * len(raws) if raws else 2
+        size += sum(map(len, raws)) + sum(map(len, map(_view, raws.values())))
+        if size == len(body) and len(raws) <= _MOST:
+            return Members(body, raws, None)
+    return _read_carefully(body)
+
+
+def _read_carefully(body: bytes) -> Members:
     if not body.isascii() or body.startswith(_BOM):
         _check_encoding(body)
     try:

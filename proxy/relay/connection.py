@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
         at = 0
         if self._held:
             data = self._held + data
-        elif 0 < (end := data.find(b"\r\n\r\n") + 4) <= HEAD_LIMIT and end > 4:
+        elif 4 < (end := data.find(b"\r\n\r\n") + 4) <= HEAD_LIMIT:
             head = self._heads.read(data[:end], self._method)
             if head.status >= 200:  # the most usual: a head in one read
                 self._begin(head, data[end:])
@@ -277,8 +277,8 @@ class Connection(asyncio.Protocol):
         length = head.length
         if length is not None and len(rest) >= length and head.status != 101:
             self._held = b""
-            self._free(head, is_clean=len(rest) == length)
-            sink.on_whole(head, rest[:length])
+            self._free(head, len(rest) == length)
+            sink.on_whole(head, rest if len(rest) == length else rest[:length])
             return
         self._head = head
         if head.status == 101:
@@ -299,30 +299,30 @@ class Connection(asyncio.Protocol):
         sink, head = self._sink, self._head
         assert sink is not None and head is not None
         self._decoder = self._head = None
-        self._free(head, is_clean=not decoder.rest)
+        self._free(head, not decoder.rest)
         sink.on_end(decoder.trailers)
 
-    def _free(self, head: ReplyHead, *, is_clean: bool) -> None:
+    def _free(self, head: ReplyHead, is_clean: bool) -> None:
         """Give the connection back, if it can carry another request."""
         self._sink = self._deliver = None
         if self._paused:
             self.resume()
-        if is_clean and head.keep_alive and not self._sending and self._is_clean():
+        transport = self.transport
+        if transport is None:
+            return
+        reusable = is_clean and head.keep_alive and not self._sending
+        # Nothing of the request may be left in the transport.
+        if (
+            reusable
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
             self.state = State.IDLE
             self.used = True
             self._on_free(self)
-        elif self.transport is not None:
+        else:
             self.state = State.CLOSED
-            self.transport.abort()
-
-    def _is_clean(self) -> bool:
-        """Tell whether nothing of this request is left in the transport."""
-        transport = self.transport
-        return (
-            transport is not None
-            and not transport.is_closing()
-            and not transport.get_write_buffer_size()
-        )
+            transport.abort()
 
     def _fail(self, error: UpstreamFailed) -> None:
         sink, self._sink = self._sink, None

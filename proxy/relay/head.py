@@ -90,16 +90,16 @@ class HeadReader:
         found = _ONE_LENGTH.search(raw)
         if found is None or method == "HEAD":
             return read_reply(raw, method)
+        start, end = found.span(1)
         # NUL: no head without the number may be taken for one that had it.
-        key = b"%b\0%b" % (raw[: found.start(1)], raw[found.end(1) :])
-        head = self._known.get(key)
+        head = self._known.get(key := raw[:start] + b"\0" + raw[end:])
         if head is None:
             head = self._remember(key, read_reply(raw, method))
-        if head.status in _BODILESS:
+        status = head.status
+        if status in _BODILESS:
             return head
-        length = int(found[1])
         return ReplyHead(
-            head.status, head.pairs, length, False, head.keep_alive, head.memo
+            status, head.pairs, int(raw[start:end]), False, head.keep_alive, head.memo
         )
 
     def _remember(self, key: bytes, head: ReplyHead) -> ReplyHead:

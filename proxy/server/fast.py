@@ -116,7 +116,8 @@ class FastHandler(Handler):
         if found is None or found[1] > self._door.max_body_bytes:
             self._leave(data, reader.reason if found is None else "size")
             return
-        self._disarm()
+        if self._head_timer is not None:
+            self._disarm()
         if len(data) == end + found[1]:
             self._serve(found[0], WholeBody(data[end:]))
         else:
