@@ -14,16 +14,16 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy import Engine as Pool
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from proxy.storage import schema
+from proxy.storage.connection import Connection, Engine
 from proxy.storage.errors import BadDatabase, StorageError, from_driver
-
-Engine = Literal["sqlite", "postgresql"]
 
 FILE: Final = "local-ai.db"
 
@@ -48,8 +48,8 @@ class Database:
         self.engine: Engine = (
             "sqlite" if self._url.get_backend_name() == "sqlite" else "postgresql"
         )
-        self._readers: AsyncEngine | None = None
-        self._writer: AsyncEngine | None = None
+        self._readers: Pool | None = None
+        self._writer: Pool | None = None
         self._preparing = asyncio.Lock()
         self._is_prepared = False
 
@@ -71,7 +71,7 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         for engine in {self._writer, self._readers} - {None}:
             assert engine is not None
-            await engine.dispose()
+            await greenlet_spawn(engine.dispose)
         self._writer = self._readers = None
 
     async def prepare(self) -> None:
@@ -88,39 +88,49 @@ class Database:
                 self._is_prepared = True
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[Connection]:
         """A transaction that changes nothing."""
         await self.prepare()
         async with self._transaction(self._readers) as connection:
             yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
+    async def writing(self) -> AsyncIterator[Connection]:
         """A transaction, committed at the end unless something is raised."""
         await self.prepare()
         async with self._transaction(self._writer) as connection:
             yield connection
 
     @asynccontextmanager
-    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+    async def migrating(self) -> AsyncIterator[Connection]:
         """A transaction that changes the tables, alone among all processes."""
         async with self._transaction(self._writer) as connection:
             await schema.lock(connection)
             yield connection
 
     @asynccontextmanager
-    async def _transaction(
-        self, engine: AsyncEngine | None
-    ) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, engine: Pool | None) -> AsyncIterator[Connection]:
         if engine is None:
             raise RuntimeError("the database is not open")
         try:
-            async with engine.begin() as connection:
+            async with _begun(engine) as connection:
                 yield connection
         except StorageError:
             raise
         except (SQLAlchemyError, OSError, TimeoutError, OverflowError) as error:
             raise from_driver(error) from error
+
+
+@asynccontextmanager
+async def _begun(pool: Pool) -> AsyncIterator[Connection]:
+    connection = await greenlet_spawn(pool.connect)
+    try:
+        await greenlet_spawn(connection.begin)
+        yield Connection(connection)
+        await greenlet_spawn(connection.commit)
+    finally:
+        # Takes back what was not committed.
+        await greenlet_spawn(connection.close)
 
 
 def _parse(url: str | None, data_dir: Path) -> URL:
@@ -158,8 +168,8 @@ def _make_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _sqlite(url: URL, *, begin: str, connections: int) -> AsyncEngine:
-    engine = create_async_engine(
+def _sqlite(url: URL, *, begin: str, connections: int) -> Pool:
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
@@ -168,7 +178,7 @@ def _sqlite(url: URL, *, begin: str, connections: int) -> AsyncEngine:
         connect_args={"isolation_level": None, "timeout": _LOCK_WAIT_S},
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
@@ -177,16 +187,16 @@ def _sqlite(url: URL, *, begin: str, connections: int) -> AsyncEngine:
         cursor.execute("PRAGMA cache_size = -4096")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin_it(connection: Any) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
 
 
-def _postgres(url: URL) -> AsyncEngine:
+def _postgres(url: URL) -> Pool:
     try:
-        return create_async_engine(
+        return create_engine(
             url,
             pool_size=_POSTGRES_CONNECTIONS,
             max_overflow=0,

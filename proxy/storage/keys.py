@@ -15,14 +15,15 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import RowMapping, bindparam, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.core.keys import KeyRow
+from proxy.storage.bulk import insert_one
+from proxy.storage.connection import Connection
 from proxy.storage.database import Database
 from proxy.storage.tables import keys, revisions
 
 _NAME: Final = "keys"
+_COUNT_ON: Final = "(name) DO UPDATE SET value = revisions.value + 1 RETURNING value"
 _LISTS: Final = ("scopes", "models")
 
 
@@ -105,16 +106,9 @@ class Keys:
             )
 
 
-async def _next_revision(connection: AsyncConnection) -> int:
+async def _next_revision(connection: Connection) -> int:
     """Count a change; the row's lock, held to the commit, puts changes in order."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(revisions).values(name=_NAME, value=1)
-    value: int | None = await connection.scalar(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={"value": revisions.c.value + 1}
-        ).returning(revisions.c.value)
-    )
-    assert value is not None
+    value: int = await insert_one(connection, revisions, (_NAME, 1), _COUNT_ON)
     return value
 
 

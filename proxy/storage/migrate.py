@@ -32,9 +32,9 @@ async def run(database: Database, verb: Verb) -> str:
         before = await schema.current(connection)
         schema.refuse_newer(before)
         if verb == "up" and before != schema.EXPECTED:
-            await connection.run_sync(upgrade)
+            await connection.run(upgrade)
         if verb == "down" and before is not None:
-            await connection.run_sync(downgrade)
+            await connection.run(downgrade)
         after = await schema.current(connection)
     return describe(before, after)
 

@@ -12,10 +12,10 @@ from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.storage import usage
-from proxy.storage.bulk import insert_new, present
+from proxy.storage.bulk import insert, present
+from proxy.storage.connection import Connection
 from proxy.storage.database import Database
 from proxy.storage.filters import Filter
 from proxy.storage.tables import attempts, requests
@@ -96,8 +96,8 @@ class Requests:
         """
         async with self._database.writing() as connection:
             new = await _new(connection, rows)
-            await insert_new(connection, requests, [row[:_WIDTH] for row in new])
-            await insert_new(
+            await insert(connection, requests, [row[:_WIDTH] for row in new])
+            await insert(
                 connection,
                 attempts,
                 [
@@ -148,13 +148,13 @@ class Requests:
     async def delete_before(self, started_us: int, limit: int = 500) -> int:
         """Remove at most `limit` that began earlier, attempts too; answers how many."""
         async with self._database.writing() as connection:
-            found = await connection.scalars(
+            found = await connection.execute(
                 select(requests.c.id)
                 .where(requests.c.started_us < started_us)
                 .order_by(requests.c.started_us)
                 .limit(limit)
             )
-            old = found.all()
+            old = found.scalars().all()
             await connection.execute(
                 delete(attempts).where(attempts.c.request_id.in_(old))
             )
@@ -163,7 +163,7 @@ class Requests:
 
 
 async def _new(
-    connection: AsyncConnection, rows: Sequence[Sequence[Any]]
+    connection: Connection, rows: Sequence[Sequence[Any]]
 ) -> list[Sequence[Any]]:
     """Leave out what is stored already, and what comes twice in `rows`."""
     by_id = {row[0]: row for row in rows}
@@ -173,7 +173,7 @@ async def _new(
 
 
 async def _with_attempts(
-    connection: AsyncConnection, found: Sequence[Any]
+    connection: Connection, found: Sequence[Any]
 ) -> tuple[RequestRow, ...]:
     tried = await connection.execute(
         select(attempts)

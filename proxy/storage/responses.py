@@ -6,13 +6,20 @@ An id belongs to the tenant that had it first; to every other it does not exist.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from proxy.storage.bulk import insert_one
 from proxy.storage.database import Database
 from proxy.storage.tables import responses
+
+_REPLACE_OWN: Final = (
+    "(id) DO UPDATE SET "
+    + ", ".join(f"{c.name} = excluded.{c.name}" for c in responses.c if c.name != "id")
+    + " WHERE responses.tenant = excluded.tenant RETURNING id"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,25 +41,16 @@ class Responses:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._dialect = postgresql if database.engine == "postgresql" else sqlite
 
     async def put(self, row: ResponseRow) -> bool:
         """Keep it, in place of what the same tenant kept under this id.
 
         False: the id is another tenant's, and nothing was changed.
         """
-        values = {field.name: getattr(row, field.name) for field in fields(row)}
-        statement = self._dialect.insert(responses).values(values)
-        del values["id"]
+        values = [getattr(row, column.name) for column in responses.c]
         async with self._database.writing() as connection:
-            kept = await connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["id"],
-                    set_=values,
-                    where=responses.c.tenant == row.tenant,
-                ).returning(responses.c.id)
-            )
-            return kept.one_or_none() is not None
+            kept = await insert_one(connection, responses, values, _REPLACE_OWN)
+        return kept is not None
 
     async def get(self, response_id: str, tenant: str) -> ResponseRow | None:
         async with self._database.reading() as connection:

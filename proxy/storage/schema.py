@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
+from sqlalchemy import Connection as Blocking
 
+from proxy.storage.connection import Connection
 from proxy.storage.errors import NewerSchema
 from proxy.storage.tables import metadata
 
@@ -30,37 +31,37 @@ _version: Final = Table(
 )
 
 
-async def lock(connection: AsyncConnection) -> None:
+async def lock(connection: Connection) -> None:
     """Wait until no other process migrates; held until the transaction ends.
 
     SQLite's transactions that write exclude each other already.
     """
-    if connection.dialect.name == "postgresql":
+    if connection.engine == "postgresql":
         await connection.execute(
             text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK}
         )
 
 
-async def current(connection: AsyncConnection) -> str | None:
+async def current(connection: Connection) -> str | None:
     """Answer the version of the tables; None where there are none."""
-    if not await connection.run_sync(_has_version):
+    if not await connection.run(_has_version):
         return None
     version: str | None = await connection.scalar(select(_version.c.version_num))
     return version
 
 
-async def bring_up_to_date(connection: AsyncConnection) -> None:
+async def bring_up_to_date(connection: Connection) -> None:
     """Raises NewerSchema where a later version of the program has been here."""
     version = await current(connection)
     if version == EXPECTED:
         return
     refuse_newer(version)
     if version is None:
-        await connection.run_sync(_make_all)
+        await connection.run(_make_all)
         return
     from proxy.storage import migrate
 
-    await connection.run_sync(migrate.upgrade)
+    await connection.run(migrate.upgrade)
 
 
 def refuse_newer(version: str | None) -> None:
@@ -71,11 +72,11 @@ def refuse_newer(version: str | None) -> None:
         )
 
 
-def _has_version(connection: Connection) -> bool:
+def _has_version(connection: Blocking) -> bool:
     return inspect(connection).has_table(VERSION_TABLE)
 
 
-def _make_all(connection: Connection) -> None:
+def _make_all(connection: Blocking) -> None:
     metadata.create_all(connection, checkfirst=False)
     _version.metadata.create_all(connection, checkfirst=True)
     connection.execute(_version.insert(), {"version_num": EXPECTED})

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, cast, func, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from proxy.storage.bulk import insert
+from proxy.storage.connection import Connection
 from proxy.storage.database import Database
 from proxy.storage.filters import EVERYTHING, Filter, day_of
 from proxy.storage.tables import requests, usage_daily
@@ -23,6 +22,11 @@ _DAY_US: Final = 86_400_000_000
 _DIMENSIONS: Final = ("day", "tenant", "key_id", "model", "provider")
 _SUMS: Final = tuple(
     column.name for column in usage_daily.c if column.name not in _DIMENSIONS
+)
+
+# A row of sums that is there already grows.
+_ADD: Final = f"({', '.join(_DIMENSIONS)}) DO UPDATE SET " + ", ".join(
+    f"{name} = usage_daily.{name} + excluded.{name}" for name in _SUMS
 )
 
 _PLACES: Final = [column.name for column in requests.c]
@@ -90,18 +94,13 @@ class Usage:
         return tuple(UsageRow(**row) for row in rows if row["requests"])
 
 
-async def add(connection: AsyncConnection, rows: Iterable[Sequence[Any]]) -> None:
+async def add(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     """Add requests, as tuples in the order of their columns, to the sums."""
     # One order for all processes, or two could lock each other out.
     groups = sorted(_grouped(rows).items())
-    if groups:
-        await connection.execute(
-            _upsert(connection.dialect.name),
-            [
-                dict(zip((*_DIMENSIONS, *_SUMS), (*names, *sums), strict=True))
-                for names, sums in groups
-            ],
-        )
+    await insert(
+        connection, usage_daily, [(*names, *sums) for names, sums in groups], _ADD
+    )
 
 
 def _grouped(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], list[Any]]:
@@ -130,16 +129,6 @@ def _grouped(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], list[Any]]:
         (day_of(names[0] * _DAY_US), *(name or "" for name in names[1:])): sums
         for names, sums in groups.items()
     }
-
-
-@cache
-def _upsert(dialect: str) -> Any:
-    """Insert a row of sums, or add it to the one that is there."""
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(usage_daily)
-    return insert.on_conflict_do_update(
-        index_elements=_DIMENSIONS,
-        set_={name: usage_daily.c[name] + insert.excluded[name] for name in _SUMS},
-    )
 
 
 def _sum(name: str) -> ColumnElement[Any]:

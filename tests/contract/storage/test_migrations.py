@@ -63,13 +63,13 @@ async def test_up_makes_the_tables_and_down_takes_only_them(database: Database) 
         await connection.execute(
             text("INSERT INTO not_ours VALUES (1, 'kept'), (2, 'as it is')")
         )
-        before = await connection.run_sync(checksum)
+        before = await connection.run(checksum)
     assert await migrate.run(database, "status") == "version none, pending: 0001"
     assert await migrate.run(database, "up") == "version 0001 (was empty), up to date"
     assert await migrate.run(database, "up") == "version 0001, up to date"
     async with database.migrating() as connection:
-        assert await connection.run_sync(checksum) == before
-        assert set(await connection.run_sync(structure)) == {
+        assert await connection.run(checksum) == before
+        assert set(await connection.run(structure)) == {
             *metadata.tables,
             schema.VERSION_TABLE,
         }
@@ -78,8 +78,8 @@ async def test_up_makes_the_tables_and_down_takes_only_them(database: Database) 
         await migrate.run(database, "down") == "version none (was 0001), pending: 0001"
     )
     async with database.migrating() as connection:
-        assert set(await connection.run_sync(structure)) == {schema.VERSION_TABLE}
-        assert await connection.run_sync(checksum) == before
+        assert set(await connection.run(structure)) == {schema.VERSION_TABLE}
+        assert await connection.run(checksum) == before
     assert await migrate.run(database, "up") == "version 0001 (was empty), up to date"
     assert await Requests(database).count() == 0
 
@@ -87,7 +87,7 @@ async def test_up_makes_the_tables_and_down_takes_only_them(database: Database) 
 async def test_the_migrations_make_what_the_tables_say(database: Database) -> None:
     await migrate.run(database, "up")
     async with database.migrating() as connection:
-        assert await connection.run_sync(differences) == []
+        assert await connection.run(differences) == []
 
 
 async def test_an_empty_database_gets_what_the_migrations_make(
@@ -95,12 +95,12 @@ async def test_an_empty_database_gets_what_the_migrations_make(
 ) -> None:
     await database.prepare()
     async with database.migrating() as connection:
-        made = await connection.run_sync(structure)
-        assert await connection.run_sync(differences) == []
+        made = await connection.run(structure)
+        assert await connection.run(differences) == []
     await migrate.run(database, "down")
     await migrate.run(database, "up")
     async with database.migrating() as connection:
-        migrated = await connection.run_sync(structure)
+        migrated = await connection.run(structure)
     del made[schema.VERSION_TABLE], migrated[schema.VERSION_TABLE]
     assert made == migrated
 

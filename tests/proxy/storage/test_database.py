@@ -115,7 +115,7 @@ async def test_a_driver_that_is_missing_is_named(
     def missing(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("asyncpg")
 
-    monkeypatch.setattr("proxy.storage.database.create_async_engine", missing)
+    monkeypatch.setattr("proxy.storage.database.create_engine", missing)
     with pytest.raises(BadDatabase, match="asyncpg"):
         await Database("postgresql://host/db").__aenter__()
 
