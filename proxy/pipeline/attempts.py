@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect, Framing
 from proxy.config import Config
 from proxy.core import clock
-from proxy.core.errors import CallerFault, ProviderFault
+from proxy.core.errors import CallerFault, GatewayError, ProviderFault
 from proxy.core.types import Pair
 from proxy.pipeline import heads
 from proxy.pipeline.carry import Carrier, Ride
@@ -67,20 +67,20 @@ class Attempts:
         record.model, record.stream = request.model, request.stream
         if request.stream and course.dialect is not Dialect.OLLAMA:
             self._keep_alive(course)
-        resolution, candidates = self._choose(course, request)
-        if not candidates:
-            resolution, candidates = await self._find_somebody(course, request)
-        lease = dispatch.queue.take(candidates) or await self._wait(
-            course, candidates, partial(self._choose_again, course, request)
-        )
-        key, failover = None, None
         traffic = dispatch.traffic
+        resolution, candidates = self._choose(course, request)
+        lease = dispatch.queue.take(candidates)
+        if lease is None or not traffic.try_begin(lease.candidate):
+            resolution, candidates, lease = await self._begin_later(
+                course, request, resolution, candidates, lease
+            )
+        key, failover, has_begun = None, None, True
         while True:
             candidate = lease.candidate
             try:
                 if key is None:
                     key = dispatch.keys.first(candidate)
-                if traffic.try_begin(candidate):
+                if has_begun:
                     outcome = await self._ask(course, request, candidate, key)
                 else:
                     outcome = _being_tried(candidate)
@@ -99,6 +99,33 @@ class Attempts:
             lease = dispatch.queue.take((candidate,)) or await self._wait(
                 course, (candidate,)
             )
+            has_begun = traffic.try_begin(candidate)
+
+    async def _begin_later(
+        self,
+        course: Course,
+        request: ModelRequest,
+        resolution: Resolution,
+        candidates: tuple[Candidate, ...],
+        lease: Lease | None,
+    ) -> tuple[Resolution, tuple[Candidate, ...], Lease]:
+        """Find somebody to ask first, and wait for a slot there.
+
+        Of a lease that is given another request already shows whether its provider is
+        well again: there is no use in holding it.
+        """
+        dispatch = self._dispatch
+        while True:
+            if lease is not None:
+                lease.release()
+                candidates = ()
+            if not candidates:
+                resolution, candidates = await self._find_somebody(course, request)
+            lease = dispatch.queue.take(candidates) or await self._wait(
+                course, candidates, partial(self._choose_again, course, request)
+            )
+            if dispatch.traffic.try_begin(lease.candidate):
+                return resolution, candidates, lease
 
     async def _ask(
         self, course: Course, request: ModelRequest, candidate: Candidate, key: int
@@ -138,7 +165,8 @@ class Attempts:
             self._catalog(), request.model, operation, request
         )
         if request.previous_response_id is not None:
-            candidates = self._owners_own(course, request, candidates)
+            resolution = self._at_its_maker(course, request, resolution)
+            candidates = self._dispatch.chooser.choose(resolution, request)
         return resolution, candidates
 
     def _choose_again(
@@ -147,27 +175,29 @@ class Attempts:
         """Who could serve a request that waits, now that providers have changed."""
         resolution, candidates = self._choose(course, request)
         chooser = self._dispatch.chooser
-        candidates = candidates or chooser.instead(self._catalog(), resolution, request)
-        if not candidates:
-            raise chooser.refusal(resolution, request)
-        return candidates
+        return (
+            candidates
+            or chooser.instead(self._catalog(), resolution, request)
+            or chooser.left_alone(resolution, request)
+            or _none_because(chooser.refusal(resolution, request))
+        )
 
-    def _owners_own(
-        self, course: Course, request: ModelRequest, candidates: tuple[Candidate, ...]
-    ) -> tuple[Candidate, ...]:
-        """A response is gone on with where it was made (http-api §2)."""
+    def _at_its_maker(
+        self, course: Course, request: ModelRequest, resolution: Resolution
+    ) -> Resolution:
+        """A response is gone on with where it was made, and nowhere else (http-api §2)."""
         assert request.previous_response_id is not None
         owner = self._carrier.owners.provider_id(
             request.previous_response_id, course.record.tenant, "previous_response_id"
         )
-        own = tuple(c for c in candidates if c.provider.id == owner)
-        if candidates and not own:
+        pinned = resolution.at(owner)
+        if resolution.everyone and not pinned.everyone:
             raise CallerFault(
                 "not_found",
                 "The provider that made this response does not serve this model.",
                 param="previous_response_id",
             )
-        return own
+        return pinned
 
     async def _find_somebody(self, course: Course, request: ModelRequest) -> _Choice:
         """Nobody can be asked now: look again, take others, wait, wake; or refuse."""
@@ -175,8 +205,7 @@ class Attempts:
         if not resolution.candidates:
             await self._look_again()
             resolution, candidates = self._choose(course, request)
-        patience_s = self._config.routing.queue.max_wait_seconds
-        until = clock.monotonic() + patience_s
+        record, queue = course.record, self._config.routing.queue
         chooser, is_woken = self._dispatch.chooser, False
         while not candidates:
             instead = chooser.instead(self._catalog(), resolution, request)
@@ -184,8 +213,9 @@ class Attempts:
                 return resolution, instead
             machine = None if is_woken else sleeper(resolution)
             wait_s = chooser.available_in_s(resolution, request)
-            if wait_s is not None and clock.monotonic() + wait_s < until:
+            if wait_s is not None and record.queue_s + wait_s < queue.max_wait_seconds:
                 await clock.sleep(wait_s)
+                record.queue_s += wait_s
             elif machine is not None:
                 is_woken = True
                 await self._dispatch.waker.up(machine)
@@ -204,14 +234,12 @@ class Attempts:
         """Made after the first failure: what follows costs others nothing."""
         chooser, routing = self._dispatch.chooser, self._config.routing
         asked = (self._catalog(), resolution, request)
-        route = Route(candidates, is_open=chooser.is_open)
-        if request.previous_response_id is None:
-            route = Route(
-                candidates,
-                partial(chooser.fallbacks, *asked),
-                partial(chooser.context_fallbacks, *asked),
-                chooser.is_open,
-            )
+        route = Route(
+            candidates,
+            partial(chooser.fallbacks, *asked),
+            partial(chooser.context_fallbacks, *asked),
+            chooser.is_open,
+        )
         started_at = course.record.started_at
         return Failover(
             route,
@@ -277,6 +305,10 @@ class Attempts:
                 outcome = await self._carrier.carry(course, order, out)
         if outcome.error is not None:
             raise outcome.error
+
+
+def _none_because(error: GatewayError) -> NoReturn:
+    raise error
 
 
 def _being_tried(candidate: Candidate) -> Outcome:

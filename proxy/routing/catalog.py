@@ -70,6 +70,19 @@ class Resolution:
         object.__setattr__(self, "peers", groups)
         object.__setattr__(self, "ample_bytes", _ample_bytes(groups))
 
+    def at(self, provider_id: str) -> Resolution:
+        """Answer the same, at one provider alone: no other, and no fallbacks."""
+        everyone = tuple(c for c in self.everyone if c.provider.id == provider_id)
+        usable = tuple(c for c in self.candidates if c.provider.id == provider_id)
+        return replace(
+            self,
+            candidates=usable,
+            everyone=everyone,
+            missing=None if usable else self.missing or Missing.UNAVAILABLE,
+            kept_out=tuple(c.provider for c in everyone),
+            config=None,
+        )
+
     @property
     def near(self) -> tuple[str, ...]:
         """Up to three ids that resemble an unknown name. Costs a scan: errors only."""

@@ -24,6 +24,7 @@ from proxy.routing.needs import PARAMS, Fit, Needs
 from proxy.state.base import Cooldowns
 
 _PROBED_S: Final = 1.0
+_OPEN_S: Final = 0.01  # it has opened since it was looked at: look again at once
 _NO_LIMIT: Final = 1000.0
 """Slots that a provider without a limit counts as when loads are compared."""
 
@@ -53,6 +54,10 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     COOLING = "cooling"  # rate limited a moment ago
     BROKEN = "broken"  # its circuit is open, or one request is probing it
+
+
+_PASSING: Final = frozenset({Reason.KEPT, Reason.COOLING, Reason.BROKEN})
+"""What time alone may change, or has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +142,17 @@ class Chooser:
 
         None when time alone changes nothing.
         """
-        needs = asked.needs()
-        waits = [
-            # One that is being probed has no time of its own: look again soon.
-            self._cools_for_s(candidate) or _PROBED_S
-            for candidate in resolution.candidates
-            if self._verdict(candidate, needs).reason in (Reason.COOLING, Reason.BROKEN)
-        ]
+        waits = map(self._opens_in_s, self.left_alone(resolution, asked))
         return min(waits, default=None)
+
+    def left_alone(self, resolution: Resolution, asked: Asked) -> tuple[Candidate, ...]:
+        """Answer who could serve but for a cooldown or a breaker, or can by now."""
+        needs = asked.needs()
+        return tuple(
+            one
+            for one in resolution.candidates
+            if self._verdict(one, needs).reason in _PASSING
+        )
 
     def refusal(self, resolution: Resolution, asked: Asked) -> GatewayError:
         """Make the error for a request that nobody was chosen for."""
@@ -160,7 +168,7 @@ class Chooser:
                 f"Every provider of `{resolution.name}` limits its requests now.",
                 retry_after_s=wait_s,
             )
-        if Reason.BROKEN in by_reason:
+        if Reason.BROKEN in by_reason or Reason.KEPT in by_reason:
             return ProviderFault(
                 "all_providers_unavailable",
                 f"Every provider of `{resolution.name}` has failed again and again, and "
@@ -241,6 +249,12 @@ class Chooser:
             if self._cooldowns.remaining_s(where):
                 return Reason.COOLING
         return None
+
+    def _opens_in_s(self, candidate: Candidate) -> float:
+        if self.is_open(candidate):
+            return _OPEN_S
+        # One that is being probed has no time of its own: look again soon.
+        return self._cools_for_s(candidate) or _PROBED_S
 
     def _cools_for_s(self, candidate: Candidate) -> float:
         return max(

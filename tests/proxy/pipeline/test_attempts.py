@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxy.routing.breaker import THRESHOLD
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import Message, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
@@ -347,3 +348,83 @@ async def test_no_reply_in_time_is_not_asked_for_again(
     reply = await site.ask(post(CHAT, BODY))
     assert (reply.status, error_of(reply)["code"]) == (504, "upstream_timeout")
     assert second.requests == []
+
+
+# -- breakers ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a circuit cool down soon."""
+    monkeypatch.setattr("proxy.routing.breaker.FIRST_COOLDOWN_S", 0.5)
+    monkeypatch.setattr("proxy.routing.choose._PROBED_S", 0.1)
+
+
+class Ill:
+    """Fails so many requests, then serves the first when it is told, others at once."""
+
+    def __init__(self, failures: int) -> None:
+        self.go = asyncio.Event()
+        self.fail = asyncio.Event()
+        self.asked = 0
+        self._failures = failures
+
+    async def __call__(self, peer: Peer, request: Message) -> None:
+        self.asked += 1
+        if self.asked <= self._failures:
+            await peer.wait(self.fail)
+            await peer.send(whole(b"", status=500))
+            return
+        if self.asked == self._failures + 1:
+            await peer.wait(self.go)
+        await peer.send(GOOD)
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("slots", [None, 2])
+async def test_who_comes_while_a_breaker_is_open_waits_for_its_end(
+    open_site: OpenSite, slots: int | None
+) -> None:
+    server = Ill(THRESHOLD)
+    server.fail.set()
+    site = await open_site(
+        server,
+        provider={"maxConcurrent": slots},
+        routing=EAGER | {"queue": {"maxWaitSeconds": 30}},
+    )
+    for _ in range(THRESHOLD):
+        assert (await site.ask(post(CHAT, BODY))).status == 502
+    replies = [asyncio.ensure_future(site.ask(post(CHAT, BODY))) for _ in range(20)]
+    await until(lambda: site.runtime.active == 20, "all of them wait")
+    assert server.asked == THRESHOLD
+    await until(lambda: server.asked > THRESHOLD, "one that tries it")
+    await site.settle()
+    assert server.asked == THRESHOLD + 1, "one alone"
+    server.go.set()
+    answered = await asyncio.gather(*replies)
+    assert [reply.status for reply in answered] == [200] * 20
+    assert gauges(site) == [0]
+
+
+@pytest.mark.usefixtures("brief")
+async def test_who_waits_in_the_queue_as_a_breaker_opens_is_served_too(
+    open_site: OpenSite,
+) -> None:
+    slots, waiting = 2 * THRESHOLD, 20
+    server = Ill(slots)
+    site = await open_site(
+        server,
+        provider={"maxConcurrent": slots},
+        routing=EAGER | {"queue": {"maxWaitSeconds": 30}},
+    )
+    first = [asyncio.ensure_future(site.ask(post(CHAT, BODY))) for _ in range(slots)]
+    await until(lambda: server.asked == slots, "no slot is free")
+    later = [asyncio.ensure_future(site.ask(post(CHAT, BODY))) for _ in range(waiting)]
+    await until(lambda: len(site.runtime.dispatch.queue) == waiting, "they wait")
+    server.fail.set()
+    assert {reply.status for reply in await asyncio.gather(*first)} == {502}
+    await until(lambda: server.asked > slots, "one that tries it")
+    server.go.set()
+    answered = await asyncio.gather(*later)
+    assert [reply.status for reply in answered] == [200] * waiting
+    assert gauges(site) == [0]

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.pipeline.heads import relocated
+from proxy.routing.breaker import THRESHOLD
+from proxy.routing.registry import Status
+from proxy.state.base import Where
 from tests.parts.faulty import Faulty, Peer
 from tests.parts.http_text import LAST_CHUNK, Message, chunk, head, post, whole
 from tests.parts.inside import COMPLETION, RESPONSES, OpenSite, Site
@@ -243,4 +246,32 @@ async def test_a_response_follows_its_provider_not_its_model(
         body = b'{"model":"tiny","previous_response_id":"resp_1"}'
         reply = await site.ask(post(RESPONSES, body))
         assert reply.header("x-proxy-provider") == "box"
+        assert not other.requests
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+async def test_nobody_else_goes_on_with_a_response(
+    open_site: OpenSite, is_broken: bool
+) -> None:
+    """Its maker is out of order for a moment: that is no reason to say it is unknown."""
+    async with Faulty(answers(whole(COMPLETION))) as other:
+        second = {"id": "other", "kind": "vllm", "endpoint": other.url}
+        both: list[Any] = [{"id": "box"}, {"id": "other"}]
+        site = await open_site(
+            answers(whole(MADE)), others=[second],
+            models=[{"id": "tiny", "providers": both, "fallbacks": ["else"]},
+                    {"id": "else", "providerId": "other"}],
+        )  # fmt: skip
+        await site.ask(post(RESPONSES, BODY))
+        [box] = [p for p in site.runtime.registry.providers if p.id == "box"]
+        if is_broken:
+            for _ in range(THRESHOLD):
+                site.runtime.dispatch.breaker.failed(Where("box"))
+        else:
+            site.runtime.registry.hold(box, Status.DRAINING)
+        body = b'{"model":"tiny","previous_response_id":"resp_1"}'
+        reply = await site.ask(post(RESPONSES, body))
+        assert (reply.status, error_of(reply)["code"]) == (
+            503, "all_providers_unavailable",
+        )  # fmt: skip
         assert not other.requests

@@ -459,3 +459,14 @@ def test_auto_passes_over_a_default_that_lacks_what_is_needed() -> None:
     assert ask(known, "auto") == [("b", "mine")]
     assert who(known.suitable(CHAT, needs)) == [("a", "seeing")]
     assert who(known.suitable(CHAT, Needs("chat"))) == [("b", "mine")]
+
+
+def test_a_model_at_one_provider_alone_has_no_fallbacks() -> None:
+    places = (ModelProvider(id="a"), ModelProvider(id="b"))
+    model = ModelConfig(id="m", providers=places, fallbacks=("other",))
+    made = catalog(provider("a"), provider("b"), models=(model,))
+    pinned = made.resolve("m", CHAT).at("b")
+    assert [c.provider.id for c in pinned.candidates] == ["b"]
+    assert (pinned.everyone, pinned.config) == (pinned.candidates, None)
+    nowhere = made.resolve("m", CHAT).at("c")
+    assert (nowhere.candidates, nowhere.missing) == ((), Missing.UNAVAILABLE)

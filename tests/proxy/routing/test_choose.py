@@ -325,6 +325,28 @@ def test_all_broken_is_told_as_unavailable(bench: Bench) -> None:
     assert bench.chooser.available_in_s(resolution, ask()) == 1.0
 
 
+def test_who_is_left_alone_is_known_from_who_never_could(bench: Bench) -> None:
+    text_only = FoundModel("m", inputs=("text",))
+    resolution = resolve(
+        provider("a", "m"), provider("b", "m"), provider("c", text_only)
+    )
+    bench.break_down(Where("a"))
+    bench.state.cooldowns.start(Where("b", "m"), 12.0)
+    alone = bench.chooser.left_alone(resolution, picture())
+    assert [c.provider.id for c in alone] == ["a", "b"]
+
+
+def test_one_that_has_opened_meanwhile_is_looked_at_again_at_once(
+    bench: Bench,
+) -> None:
+    resolution = resolve(provider("a", "m"))
+    wait_s = bench.chooser.available_in_s(resolution, ask())
+    assert wait_s is not None
+    assert wait_s < 0.1
+    error = bench.chooser.refusal(resolution, ask())
+    assert error.code == "all_providers_unavailable", "no fault of the caller's"
+
+
 def test_an_explanation_names_everyone_and_why(bench: Bench) -> None:
     known = catalog(
         provider("a", "m"),
