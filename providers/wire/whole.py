@@ -22,7 +22,8 @@ from providers.wire.usage import Usage
 
 LIMIT_BYTES: Final = 8 << 20
 
-_OPENAI: Final = frozenset({Dialect.CHAT, Dialect.RESPONSES})
+# Bound once: to ask an Enum for a member costs what two calls cost.
+_CHAT, _RESPONSES = Dialect.CHAT, Dialect.RESPONSES
 _any_decoder: Final = msgspec.json.Decoder(msgspec.Raw)
 _list_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ANSWERS: Final = (
@@ -42,7 +43,11 @@ _ANSWERS: Final = (
 def read_usage(dialect: Dialect, body: bytes) -> Usage | None:
     """Read what a whole reply says it used; None where it does not say."""
     is_small = len(body) <= LIMIT_BYTES
-    if is_small and dialect in _OPENAI and (usage := openai_usage_in(body)) is not None:
+    if (
+        is_small
+        and (dialect is _CHAT or dialect is _RESPONSES)
+        and (usage := openai_usage_in(body)) is not None
+    ):
         return usage
     members = _members(body)
     if dialect is Dialect.OLLAMA:

@@ -48,6 +48,10 @@ class State(Enum):
     CLOSED = auto()
 
 
+# Bound once: to ask an Enum for a member costs what two calls cost.
+_IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = State
+
+
 class Connection(asyncio.Protocol):
     """`transport` is None before and after the connection's life."""
 
@@ -92,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._sending = False
         self._writable: asyncio.Future[None] | None = None
-        self.state = State.IDLE
+        self.state = _IDLE
         self.transport: asyncio.Transport | None = None
         self.used = False
         self.idle_since = 0.0
@@ -108,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._deliver = sink.on_data
         self._method = method
         self._sending = more
-        self.state = State.HEAD
+        self.state = _HEAD
         assert self.transport is not None
         self.transport.write(data)
 
@@ -162,7 +166,7 @@ class Connection(asyncio.Protocol):
 
         `feeder` is who sends us bytes for the upstream, paused when it takes none.
         """
-        self.state = State.TUNNEL
+        self.state = _TUNNEL
         self._sink = None
         self._tunnel = tunnel
         self._feeder = feeder
@@ -191,9 +195,9 @@ class Connection(asyncio.Protocol):
                     self._deliver(payload)
                 if decoder.done and self._sink is not None:
                     self._finish(decoder)
-            elif self.state is State.HEAD:
+            elif self.state is _HEAD:
                 self._read_head(data)
-            elif self.state is State.TUNNEL and self._tunnel is not None:
+            elif self.state is _TUNNEL and self._tunnel is not None:
                 self._tunnel.received(data)
             else:  # a server that talks unasked cannot be trusted with a request
                 self.abort()
@@ -217,7 +221,7 @@ class Connection(asyncio.Protocol):
         self._writable = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        state, self.state = self.state, State.CLOSED
+        state, self.state = self.state, _CLOSED
         self.transport = None
         self.resume_writing()
         self._on_lost(self)
@@ -233,11 +237,11 @@ class Connection(asyncio.Protocol):
         decoder = self._decoder
         if decoder is not None and decoder.finish_at_close() and not is_reset:
             sink.on_end(())
-        elif state is State.HEAD and self.used:
+        elif state is _HEAD and self.used:
             sink.on_failed(
                 StaleConnection("it closed the connection", Phase.FIRST_BYTE)
             )
-        elif state is State.HEAD:
+        elif state is _HEAD:
             sink.on_failed(
                 BrokenReply("it closed the connection unanswered", Phase.FIRST_BYTE)
             )
@@ -286,7 +290,7 @@ class Connection(asyncio.Protocol):
             sink.on_head(head)
             return
         self._held = b""
-        self.state = State.BODY
+        self.state = _BODY
         sink.on_head(head)
         if self._sink is None:
             return  # the sink had enough
@@ -317,11 +321,11 @@ class Connection(asyncio.Protocol):
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
         ):
-            self.state = State.IDLE
+            self.state = _IDLE
             self.used = True
             self._on_free(self)
         else:
-            self.state = State.CLOSED
+            self.state = _CLOSED
             transport.abort()
 
     def _fail(self, error: UpstreamFailed) -> None:

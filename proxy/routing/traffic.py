@@ -17,6 +17,7 @@ from proxy.routing.model import Candidate
 from proxy.routing.outcome import (
     AGAINST_MODEL,
     AGAINST_PROVIDER,
+    ANSWERED,
     Ending,
     Outcome,
 )
@@ -59,6 +60,9 @@ class Traffic:
 
     def ended(self, candidate: Candidate, outcome: Outcome, key: int = 0) -> None:
         """Note how an attempt ended; `key` is the place of the key it used."""
+        if outcome is ANSWERED:
+            self.answered(candidate)
+            return
         ending = outcome.ending
         if ending is Ending.ANSWERED:
             self.answered(candidate)
