@@ -32,6 +32,7 @@ from proxy.routing.failover import Failover, Next, Rouse, Route, Stop
 from proxy.routing.model import Candidate
 from proxy.routing.outcome import LEFT, Ending, Outcome
 from proxy.routing.queue import Claim, priority_of
+from proxy.routing.registry import Provider
 from proxy.routing.slots import Lease
 from proxy.routing.wake import sleeper
 
@@ -95,7 +96,7 @@ class Attempts:
             step = failover.after(candidate, outcome, key)
             if isinstance(step, Stop):
                 raise step.error
-            candidate, key = await self._next(step)
+            candidate, key = await self._next(course, step)
             lease = dispatch.queue.take((candidate,)) or await self._wait(
                 course, (candidate,)
             )
@@ -147,15 +148,24 @@ class Attempts:
             dispatch.traffic.ended(candidate, outcome, key)
         return outcome
 
-    async def _next(self, step: Next | Rouse) -> tuple[Candidate, int | None]:
+    async def _next(
+        self, course: Course, step: Next | Rouse
+    ) -> tuple[Candidate, int | None]:
         """Wait until the next candidate may be asked; and with which key, if told."""
         if isinstance(step, Rouse):
-            if not await self._dispatch.waker.up(step.candidate.provider):
+            if not await self._wake(course, step.candidate.provider):
                 raise step.error
             return step.candidate, None
         if step.delay_s > 0:
             await clock.sleep(step.delay_s)
+            course.record.upstream_wait_s += step.delay_s
         return step.candidate, step.key or None
+
+    async def _wake(self, course: Course, machine: Provider) -> bool:
+        began = clock.monotonic()
+        is_up = await self._dispatch.waker.up(machine)
+        course.record.upstream_wait_s += clock.monotonic() - began
+        return is_up
 
     # -- choosing ------------------------------------------------------------------------
 
@@ -218,7 +228,7 @@ class Attempts:
                 record.queue_s += wait_s
             elif machine is not None:
                 is_woken = True
-                await self._dispatch.waker.up(machine)
+                await self._wake(course, machine)
             else:
                 raise chooser.refusal(resolution, request)
             resolution, candidates = self._choose(course, request)

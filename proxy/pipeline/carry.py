@@ -151,6 +151,8 @@ class Ride(Transfer):
         )
         self._attempt.code = fault.code
         has_passed = self._passes_on and self.body_began
+        if not has_passed:
+            self.head_at = None  # all of the attempt was waiting
         ending = Ending.CUT if has_passed else failures.ending_of(error)
         spent = not isinstance(out.body, bytes) and self.sent_at is not None
         return Outcome(ending, fault, spent=spent)
@@ -274,11 +276,13 @@ class Ride(Transfer):
         return theirs + heads.block_of_order(course, order, self._spent())
 
     def _spent(self) -> float:
-        """Time spent here so far: all since the door, less waiting for the upstream."""
-        spent = clock.monotonic() - self._course.record.started_at
+        """Time spent here so far: all since the door, less waiting for upstreams."""
+        record = self._course.record
+        spent = clock.monotonic() - record.started_at
+        spent -= record.upstream_wait_s + record.queue_s
         if self.sent_at is not None and self.head_at is not None:
-            spent = max(0.0, spent - (self.head_at - self.sent_at))
-        return spent
+            spent -= self.head_at - self.sent_at
+        return max(0.0, spent)
 
     # -- when a whole body is there -----------------------------------------------
 

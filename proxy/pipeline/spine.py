@@ -254,7 +254,8 @@ def _dialect(call: Call) -> Dialect:
 
 def _overhead_s(record: Record) -> float:
     """Time spent here so far, on a call that has failed."""
-    return clock.monotonic() - record.started_at - record.upstream_wait_s
+    waited_s = record.upstream_wait_s + record.queue_s
+    return max(0.0, clock.monotonic() - record.started_at - waited_s)
 
 
 def _last_words(course: Course, problem: Problem) -> bytes:

@@ -218,6 +218,49 @@ async def test_the_only_one_is_asked_once_more(open_site: OpenSite) -> None:
     assert (reply.status, reply.header("x-proxy-attempts")) == (200, "2")
 
 
+async def test_waiting_to_ask_again_is_no_overhead(open_site: OpenSite) -> None:
+    broken = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"
+
+    async def stalls_at_first(peer: Peer, request: Message) -> None:
+        if len(site.upstream.requests) == 1:
+            await peer.send(broken)
+            await peer.wait(asyncio.Event())
+        await peer.send(GOOD)
+
+    site = await open_site(
+        stalls_at_first,
+        provider={"timeouts": {"idle": 0.3}},
+        routing=EAGER | {"retry": {"backoffSeconds": 0.2}},
+    )
+    reply = await site.ask(post(CHAT, BODY))
+    record = await site.record()
+    assert record.upstream_wait_s >= 0.3 + 0.5 * 0.2
+    overhead_s = float(reply.header("x-proxy-overhead-ms") or "nan") / 1000
+    assert record.ended_at is not None
+    total_s = record.ended_at - record.started_at
+    assert overhead_s + record.upstream_wait_s < total_s + 0.001
+
+
+async def test_waiting_for_a_slot_is_no_overhead(open_site: OpenSite) -> None:
+    go = asyncio.Event()
+
+    async def when_told(peer: Peer, request: Message) -> None:
+        await peer.wait(go)
+        await peer.send(GOOD)
+
+    site = await open_site(when_told, provider={"maxConcurrent": 1}, routing=EAGER)
+    replies = [asyncio.ensure_future(site.ask(post(CHAT, BODY))) for _ in range(2)]
+    await until(lambda: len(site.runtime.dispatch.queue) == 1, "one waits")
+    go.set()
+    answered = await asyncio.gather(*replies)
+    [waited] = [reply for reply in answered if reply.header("x-proxy-queue-ms")]
+    overhead_s = float(waited.header("x-proxy-overhead-ms") or "nan") / 1000
+    [record] = [one for one in site.records if one.queue_s]
+    assert record.ended_at is not None
+    total_s = record.ended_at - record.started_at
+    assert overhead_s + record.queue_s + record.upstream_wait_s < total_s + 0.001
+
+
 async def test_and_not_twice(open_site: OpenSite) -> None:
     site = await open_site(answers(whole(b"", status=502)), routing=EAGER)
     reply = await site.ask(post(CHAT, BODY))
