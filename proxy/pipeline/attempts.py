@@ -152,6 +152,8 @@ class Attempts:
         self, course: Course, step: Next | Rouse
     ) -> tuple[Candidate, int | None]:
         """Wait until the next candidate may be asked; and with which key, if told."""
+        if course.keep_alive is not None:  # the attempt that failed has ended it
+            self._carrier.ticker.add(course.keep_alive)
         if isinstance(step, Rouse):
             if not await self._wake(course, step.candidate.provider):
                 raise step.error

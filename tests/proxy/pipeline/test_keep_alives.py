@@ -175,3 +175,57 @@ async def test_between_events_comments_go_out_too(site: Site) -> None:
     await caller.until(COMMENT)
     released.set()
     assert (await caller.reply()).body == EVENT + COMMENT + EVENT + DONE
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+async def test_who_waits_for_a_slot_is_kept_alive_too(
+    open_site: OpenSite, is_served: bool
+) -> None:
+    released = asyncio.Event()
+    site = await open_site(
+        provider={"maxConcurrent": 1},
+        stream={"keepAliveSeconds": 0.3},
+        routing={"queue": {"maxWaitSeconds": 30 if is_served else 1}},
+        fast=True,
+    )
+    await waiting_for(site, released, stream(EVENT, DONE))
+    caller = await site.caller()
+    caller.send(post(CHAT, STREAM))
+    await caller.until(COMMENT)
+    assert len(site.runtime.dispatch.queue) == 1
+    if is_served:
+        released.set()
+        reply = await caller.reply()
+        assert reply.body.replace(COMMENT, b"") == EVENT + DONE
+        return
+    reply = await caller.reply()
+    [error, last] = events(reply.body.replace(COMMENT, b""))
+    told: Any = data_of(error)
+    assert (reply.status, last) == (200, DONE)
+    assert told["error"]["code"] == "provider_capacity_exceeded"
+
+
+async def test_comments_go_on_between_attempts(open_site: OpenSite) -> None:
+    """The first answers with an error once comments have begun; the next streams."""
+    released = asyncio.Event()
+
+    async def fails_late(peer: Peer, request: Message) -> None:
+        if len(site.upstream.requests) == 1:
+            await peer.wait(released)
+            await peer.send(whole(b"{}", status=503))
+        else:
+            await peer.send(stream(EVENT, DONE))
+
+    site = await open_site(
+        fails_late,
+        stream={"keepAliveSeconds": 0.3},
+        routing={"retry": {"backoffSeconds": 2}, "queue": {"maxWaitSeconds": 30}},
+        fast=True,
+    )
+    caller = await site.caller()
+    caller.send(post(CHAT, STREAM))
+    before = (await caller.until(COMMENT)).count(COMMENT)
+    released.set()
+    reply = await caller.reply()
+    assert reply.body.replace(COMMENT, b"") == EVENT + DONE
+    assert reply.body.count(COMMENT) > before
