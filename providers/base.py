@@ -73,12 +73,15 @@ NATIVE: Final[Mapping[str, Operation]] = MappingProxyType({
         Operation("ollama_chat", "/api/chat", _OLLAMA),
         Operation("ollama_generate", "/api/generate", _OLLAMA),
         Operation("ollama_embed", "/api/embed", _OLLAMA),
+        Operation("ollama_embeddings", "/api/embeddings", _OLLAMA),
         Operation("gemini_generate", "/models/{model}:generateContent", _GEMINI),
         Operation("gemini_embed", "/models/{model}:batchEmbedContents", _GEMINI),
         Operation("gemini_count", "/models/{model}:countTokens", _GEMINI),
     )
 })  # fmt: skip
 ASKABLE: Final[Mapping[str, Operation]] = MappingProxyType({**OPERATIONS, **NATIVE})
+EMBEDDING: Final = frozenset({"embeddings", "ollama_embed", "ollama_embeddings"})
+"""Operations whose answers are vectors."""
 
 # What may serve in an operation's place, translated; the nearest relative first.
 STAND_INS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
@@ -89,6 +92,7 @@ STAND_INS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
     "ollama_generate": ("chat", "messages", "gemini_generate", "responses"),
     "embeddings": ("gemini_embed", "ollama_embed"),
     "ollama_embed": ("embeddings", "gemini_embed"),
+    "ollama_embeddings": ("ollama_embed", "embeddings", "gemini_embed"),
     "count_tokens": ("gemini_count",),
 })  # fmt: skip
 

@@ -32,6 +32,7 @@ class Ollama(OllamaLike):
                 "ollama_chat",
                 "ollama_generate",
                 "ollama_embed",
+                "ollama_embeddings",
             }
         ),
         default_slots=1,  # OLLAMA_NUM_PARALLEL's own default

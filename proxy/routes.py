@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from providers.base import OPERATIONS
+from providers.base import ASKABLE, OPERATIONS
 from providers.wire.dialect import Dialect
 from proxy.api import (
     admin,
@@ -22,6 +22,7 @@ from proxy.api import (
     execute,
     info,
     models,
+    ollama,
     ops,
 )
 from proxy.api.owner import for_owner
@@ -69,6 +70,18 @@ def _get(path: str, handler: Handler, tag: str, access: str = "public") -> Route
     return Route("GET", path, tag, access, handler=handler)
 
 
+def _ollama_model(operation: str, *, hot: bool = False) -> Route:
+    path = ASKABLE[operation].path
+    return Route(
+        "POST", path, "ollama", operation=operation, dialect=Dialect.OLLAMA,
+        hot=(path,) if hot else (),
+    )  # fmt: skip
+
+
+def _ollama(method: str, path: str, handler: Handler) -> Route:
+    return Route(method, path, "ollama", handler=handler, dialect=Dialect.OLLAMA)
+
+
 def _admin(method: str, path: str, handler: Handler) -> Route:
     return Route(method, f"/admin{path}", "admin", "owner", handler=for_owner(handler))
 
@@ -94,6 +107,9 @@ def _passage(
         hot=tuple(base + below for below in hot),
     )  # fmt: skip
 
+
+# What an Ollama's owner does with it.
+_OWNERS_VERBS: Final = ("pull", "push", "create", "copy")
 
 # What clients of a provider's own API ask for all the time.
 _HOT_V1: Final = (
@@ -139,6 +155,18 @@ ROUTES: Final = (
     _model("/anthropic/v1/messages/count_tokens", "count_tokens", hot=True),
     _anthropic_get("/anthropic/v1/models", models.list_models),
     _anthropic_get("/anthropic/v1/models/{id:*}", models.get_model),
+    # Ollama's dialect, over all providers
+    _ollama_model("ollama_chat", hot=True),
+    _ollama_model("ollama_generate", hot=True),
+    _ollama_model("ollama_embed", hot=True),
+    _ollama_model("ollama_embeddings"),
+    _ollama("GET", "/api/tags", ollama.tags),
+    _ollama("GET", "/api/ps", ollama.running),
+    _ollama("POST", "/api/show", ollama.show),
+    _ollama("GET", "/api/version", ollama.version),
+    *(_ollama("POST", f"/api/{verb}", ollama.refuse) for verb in _OWNERS_VERBS),
+    _ollama("DELETE", "/api/delete", ollama.refuse),
+    _ollama(ANY, "/api/blobs/{rest:*}", ollama.refuse),
     # Direct pass-through
     _passage("/ollama/{rest:*}", 1, hot=_HOT_OLLAMA, kind="ollama"),
     _passage("/lmstudio/{rest:*}", 1, hot=_HOT_LMSTUDIO, kind="lmstudio"),

@@ -38,6 +38,7 @@ from proxy.pipeline import Pipeline
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.spine import Desk
+from proxy.pipeline.translator import Translator
 from proxy.relay.client import Client
 from proxy.relay.origin import Origin, Tls, read_origin
 from proxy.routing.breaker import Circuit
@@ -89,6 +90,7 @@ class Runtime:
         self.metrics = Metrics()
         self.sandbox = Sandbox(config.execute, _report)
         self.owners = ResponseOwners()
+        self.translator = Translator()
         self.registry = Registry(config.providers)
         self.discovery = Discovery(
             self.registry,
@@ -248,7 +250,14 @@ class Runtime:
         """Make what follows from one configuration; keep what has not changed."""
         config = loaded.config
         access, log = self._access(config, before), self._log(config, before)
-        carrier = Carrier(config, self.client, self.ticker, self.origins, self.owners)
+        carrier = Carrier(
+            config,
+            self.client,
+            self.ticker,
+            self.origins,
+            self.owners,
+            self.translator,
+        )
         pipeline = Pipeline(
             config,
             self.catalog,

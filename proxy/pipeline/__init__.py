@@ -3,7 +3,10 @@
     spine      the order of the stages, and what every call gets whatever happens
     order      what one call asks of one provider: the value the stages hand on
     model      a model request becomes an order: body read, candidate chosen
-    translation  what is asked and answered, said in another dialect
+    nearby     what the gateway answers itself: its own responses, estimates
+    translator, translation, talk, embedding, counting
+               what is asked and answered, said in another dialect
+    stored     responses that the gateway itself has made
     passage    pass-through, other /v1 paths and stored responses become orders
     upgrade    a WebSocket becomes a tunnel
     carry      an order is carried out: transfer, reply, in-band end

@@ -21,7 +21,7 @@ from proxy.pipeline import heads
 from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.model import ModelRequest
 from proxy.pipeline.order import Course, Order
-from proxy.pipeline.translation import Translator
+from proxy.pipeline.translation import Unsayable
 from proxy.relay.client import Outgoing
 from proxy.relay.errors import CallerStalled, UpstreamFailed
 from proxy.relay.headers import sse_fields
@@ -58,7 +58,6 @@ class Attempts:
         self._dispatch = dispatch
         self._look_again = look_again
         self._via = via
-        self._translator = Translator()
 
     # -- a model, whoever serves it ---------------------------------------------------
 
@@ -134,17 +133,23 @@ class Attempts:
         """Ask one candidate, and let routing learn from how that ends."""
         dispatch, carrier = self._dispatch, self._carrier
         dispatch.retries.asked(candidate.provider.config.id)
-        course.order = order = request.order_for(
-            candidate, self._via, self._translator, key
-        )
-        out, ride, outcome = request.outgoing(order), Ride(carrier, course, order), LEFT
-        origin = carrier.origin_of(candidate.provider.config)
+        outcome = LEFT
         try:
-            outcome = ride.ended(await ride.run(carrier.client, origin, out))
-        except (UpstreamFailed, CallerStalled) as error:
-            outcome = ride.failed(error, out)
+            course.order = order = request.order_for(
+                candidate, self._via, carrier.translator, key
+            )
+            out, ride = request.outgoing(order), Ride(carrier, course, order)
+            origin = carrier.origin_of(candidate.provider.config)
+            try:
+                outcome = ride.ended(await ride.run(carrier.client, origin, out))
+            except (UpstreamFailed, CallerStalled) as error:
+                outcome = ride.failed(error, out)
+            finally:
+                ride.note()
+        except Unsayable as error:
+            # It was not asked: that shows nothing of it, and another may be able to.
+            return Outcome(Ending.NOT_THERE, error)
         finally:
-            ride.note()
             dispatch.traffic.ended(candidate, outcome, key)
         return outcome
 

@@ -29,6 +29,7 @@ from proxy.pipeline.translation import (
     Unreadable,
     content_type,
 )
+from proxy.pipeline.translator import Translator
 from proxy.relay.client import Client, Outgoing
 from proxy.relay.errors import (
     BrokenReply,
@@ -64,9 +65,25 @@ _FREE: Final = b"x-proxy-cost-usd: 0.000000\r\n"
 _REDIRECTS: Final = frozenset(range(300, 400)) - {304}
 # Operations whose streams end with a terminator of their dialect. Others may stream
 # events too (speech, transcriptions, images), whose end HTTP alone tells.
-_TERMINATED: Final = frozenset({"chat", "completions", "responses", "messages"})
+_TERMINATED: Final = frozenset(
+    {
+        "chat",
+        "completions",
+        "responses",
+        "messages",
+        "ollama_chat",
+        "ollama_generate",
+    }
+)
 # Operations whose whole answers are JSON. Others may be text or media.
-_JSON: Final = _TERMINATED | {"count_tokens", "embeddings", "rerank", "moderations"}
+_JSON: Final = _TERMINATED | {
+    "count_tokens",
+    "embeddings",
+    "ollama_embed",
+    "ollama_embeddings",
+    "rerank",
+    "moderations",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +95,7 @@ class Carrier:
     ticker: clock.Ticker
     origin_of: Callable[[ProviderConfig], Origin]
     owners: ResponseOwners
+    translator: Translator
 
     async def carry(self, course: Course, order: Order, out: Outgoing) -> Outcome:
         """Do it; answers how it ended. With an `error` nothing of a reply has been
@@ -208,6 +226,7 @@ class Ride(Transfer):
             translation.reader(who, self._carrier.config.stream.max_event_bytes),
             translation.writer(who),
             translation.note_call,
+            partial(translation.settle, who=who),
         )
         self._passes_on = True
         course.framing = translation.framing
@@ -217,7 +236,7 @@ class Ride(Transfer):
 
     def _speaker(self) -> Speaker:
         record = self._course.record
-        return Speaker(record.id, record.started_at)
+        return Speaker(record.id, record.started_at, record.tenant)
 
     def _own_block(self, framing: Framing) -> bytes:
         """The fields of a translated reply: of the provider's own none would hold."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -18,14 +18,16 @@ from providers.wire.members import (
     with_member,
 )
 from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
-from providers.wire.translate.request import Request as Asked
 from proxy.config import ModelConfig
 from proxy.core.call import Call
 from proxy.core.errors import CallerFault
 from proxy.core.types import ANYONE
 from proxy.pipeline import heads
 from proxy.pipeline.order import Order, Treatment, limits_of
-from proxy.pipeline.translation import Translator, read_asked
+from proxy.pipeline.stored import Stored, input_items
+from proxy.pipeline.talk import Turn
+from proxy.pipeline.translation import Errand
+from proxy.pipeline.translator import Asked, Translator
 from proxy.relay.client import Outgoing
 from proxy.relay.inflate import inflate
 from proxy.routing.affinity import Marks, marks
@@ -100,7 +102,10 @@ def read_json(
 
 
 class JsonRequest:
-    """A request whose body is a JSON object, all of it here."""
+    """A request whose body is a JSON object, all of it here.
+
+    `history` is the response of our own that it goes on from.
+    """
 
     __slots__ = (
         "_asked",
@@ -109,6 +114,7 @@ class JsonRequest:
         "_needs",
         "_operation",
         "_shape",
+        "history",
         "known_marks",
         "model",
         "previous_response_id",
@@ -121,6 +127,7 @@ class JsonRequest:
         self._members = members
         self._needs: Needs | None = None
         self._asked: Asked | None = None
+        self.history: Stored | None = None
         self.known_marks: Marks | None = None
         self._shape = shape = _shape(call, operation, members)
         self.model = shape.model
@@ -132,6 +139,17 @@ class JsonRequest:
     @property
     def size_bytes(self) -> int:
         return len(self._members.body)
+
+    def value(self, name: str) -> object:
+        """A member's value; None where it is absent. Raises CallerFault."""
+        try:
+            return self._members.value(name)
+        except WrongType as error:
+            raise _wrong_type(error) from error
+
+    def asked(self, translator: Translator) -> Asked:
+        """Read all of it, as its dialect says it. Raises CallerFault."""
+        return self._read(translator, None)[0]
 
     def needs(self) -> Needs:
         if self._needs is None:
@@ -150,13 +168,14 @@ class JsonRequest:
         """What to ask of a candidate; remembered with the head, which comes again."""
         orders = self._shape.orders
         known = orders.get(id(candidate))
-        if known is not None and known[0] is candidate and not key:
+        is_usual = not key and self.history is None
+        if known is not None and known[0] is candidate and is_usual:
             return known[1]
         adapter = candidate.provider.adapter_with(key)
         changes, applied = self._configured(candidate.model)
         names = self._members.names.union(changes)
         way = adapter.way(self._operation, names) or self._operation
-        if way is not self._operation:
+        if way is not self._operation or self.history is not None:
             return self._translated(candidate, adapter, way, translator, via)
         order = self._order_for(candidate, via, adapter, changes, applied)
         if key:
@@ -229,15 +248,15 @@ class JsonRequest:
     ) -> Order:
         """What to ask of a candidate that speaks another dialect."""
         call, provider = self._call, candidate.provider
-        asked, applied = self._read(candidate.model)
-        said = translator.talk(
+        asked, applied = self._read(translator, candidate.model)
+        errand = Errand(
             self._operation,
-            asked,
-            adapter,
             way,
+            adapter,
             candidate.upstream_model,
             call.headers.pairs,
         )
+        said = translator.write(errand, asked, self._turn())
         return Order(
             provider,
             way.method,
@@ -253,7 +272,9 @@ class JsonRequest:
             translation=said,
         )
 
-    def _read(self, model: ModelConfig | None) -> tuple[Asked, list[str]]:
+    def _read(
+        self, translator: Translator, model: ModelConfig | None
+    ) -> tuple[Asked, list[str]]:
         """Read what is asked, once; anew where the operator changes it for a model."""
         changes, applied = self._configured(model)
         strip = model.params.strip if model else ()
@@ -261,10 +282,33 @@ class JsonRequest:
         if changes or stripped:
             applied += [f"dropped={name}" for name in stripped]
             body = self._members.splice(changes, strip)
-            return read_asked(self._operation, body), applied
+            return translator.read(self._operation, self._continued(body)), applied
         if self._asked is None:
-            self._asked = read_asked(self._operation, self._members.body)
+            self._asked = translator.read(
+                self._operation, self._continued(self._members.body)
+            )
         return self._asked, applied
+
+    def _continued(self, body: bytes) -> bytes | dict[str, Any]:
+        """The body, with the conversation that it goes on with put before it."""
+        if self.history is None:
+            return body
+        found: dict[str, Any] = orjson.loads(body)
+        found.pop("previous_response_id", None)
+        found["input"] = [
+            *self.history.conversation(),
+            *input_items(found.get("input"), "now"),
+        ]
+        return found
+
+    def _turn(self) -> Turn | None:
+        if self._operation.dialect is not Dialect.RESPONSES:
+            return None
+        before = self.history
+        given = self.value("input")
+        if before is None:
+            return Turn(given)
+        return Turn(given, before.turns, before.id)
 
     def _configured(
         self, model: ModelConfig | None

@@ -18,7 +18,7 @@ from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.types import ANYONE, Headers, Pair, Record
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Metrics
-from proxy.pipeline import heads, model
+from proxy.pipeline import heads, model, nearby
 from proxy.pipeline.attempts import Attempts
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.order import Course
@@ -71,6 +71,7 @@ class Pipeline:
         self._via_mark = f"local-ai-{instance_id}"
         self._via = via = f"1.1 {self._via_mark}"
         self._attempts = Attempts(config, catalog, carrier, dispatch, look_again, via)
+        self._nearby = nearby.Nearby(self._attempts, carrier.translator, catalog)
         self._draining = False
 
     @property
@@ -117,7 +118,10 @@ class Pipeline:
                     if body is None
                     else model.read_json(call, operation, body, limit)
                 )
-                await self._attempts.serve(course, request)
+                if operation.name in nearby.OPERATIONS:
+                    await self._nearby.serve(course, request)
+                else:
+                    await self._attempts.serve(course, request)
         except GatewayError as error:
             self._refuse(course, error)
         except asyncio.CancelledError:
@@ -156,6 +160,8 @@ class Pipeline:
     async def _pass_through(self, course: Course) -> None:
         call, passages = course.call, self._passages
         if call.operation == RESPONSE_OBJECT:
+            if await self._nearby.answer_object(course):
+                return
             self._note_owners()
         order, out = passages.order(call, course.record, self._via)
         if is_upgrade(call):

@@ -13,6 +13,7 @@ from providers.wire.envelopes import Problem
 from providers.wire.hold import EventTooLarge
 from providers.wire.translate.events import (
     Counted,
+    End,
     Event,
     Failed,
     Start,
@@ -27,11 +28,14 @@ from proxy.relay.errors import BrokenReply, Phase
 
 class Translated:
     """Reads one dialect, writes another. `usage`, `response_id` and `error` are told
-    as a Watch tells them. `note_call` hears of calls that carry a signature.
+    as a Watch tells them. `note_call` hears of calls that carry a signature,
+    `on_complete` of the end.
     """
 
     __slots__ = (
+        "_is_complete",
         "_note_call",
+        "_on_complete",
         "_read",
         "_reader",
         "_reply",
@@ -50,18 +54,21 @@ class Translated:
         reader: StreamReader,
         writer: StreamWriter,
         note_call: Callable[[ToolCallStart], None],
+        on_complete: Callable[[StreamWriter], None],
     ) -> None:
         self.body: bytes | None = None
         self.received = 0
         self.usage: Usage | None = None
         self.response_id: str | None = None
         self.error: str | None = None
+        self._is_complete = False
         self._reply = reply
         self._reader = reader
         self._read = reader.feed
         self._writer = writer
         self._write = writer.write
         self._note_call = note_call
+        self._on_complete = on_complete
 
     def data(self, data: bytes) -> None:
         self.received += len(data)
@@ -101,7 +108,11 @@ class Translated:
                 self.usage = event.usage  # type: ignore[union-attr]
             elif kind in _TELLING:
                 self._note(event)
-        if said := self._write(events):
+        said = self._write(events)
+        if self._is_complete:
+            self._is_complete = False
+            self._on_complete(self._writer)  # before the caller can know of it
+        if said:
             self._reply.write(said)
 
     def _note(self, event: Event) -> None:
@@ -109,8 +120,10 @@ class Translated:
             self.usage = event.usage or self.usage
         elif isinstance(event, Failed):
             self.error = event.message
+        elif isinstance(event, End):
+            self._is_complete = True
         elif isinstance(event, ToolCallStart) and event.signature is not None:
             self._note_call(event)
 
 
-_TELLING: Final = frozenset({Start, Failed, ToolCallStart})
+_TELLING: Final = frozenset({End, Failed, Start, ToolCallStart})

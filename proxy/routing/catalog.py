@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from providers.base import Operation
+from providers.base import EMBEDDING, Operation
 from proxy.config import Config, ModelConfig
 from proxy.routing.model import Candidate, Model, live, peers
 from proxy.routing.names import Names
@@ -25,7 +25,15 @@ AUTO: Final = "auto"
 
 _LONGEST_NAME: Final = 128
 _TALKING: Final = frozenset(
-    {"chat", "completions", "responses", "messages", "count_tokens"}
+    {
+        "chat",
+        "completions",
+        "responses",
+        "messages",
+        "count_tokens",
+        "ollama_chat",
+        "ollama_generate",
+    }
 )
 _NOT_FOR_TALK: Final = re.compile(
     r"embed|rerank|moderation|whisper|transcri|tts|audio|realtime|dall-e|image|sora"
@@ -243,7 +251,7 @@ def _able(
 
 
 def _may_suit(model: Model, operation: Operation) -> bool:
-    if operation.name == "embeddings":
+    if operation.name in EMBEDDING:
         return model.kind in (None, "embeddings")
     return operation.name not in _TALKING or model.kind != "embeddings"
 
@@ -256,7 +264,7 @@ def _seems_to_suit(model: Model, operation: Operation) -> bool:
         return False
     if model.kind is not None:
         return True
-    if operation.name == "embeddings":
+    if operation.name in EMBEDDING:
         return "embed" in model.id.lower()
     return operation.name not in _TALKING or not _NOT_FOR_TALK.search(model.id)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from providers.base import FoundModel
+from providers.base import EMBEDDING, FoundModel
 from providers.wire import wants
 from providers.wire.members import Members
 from proxy.config import ModelConfig
@@ -119,7 +119,7 @@ class Needs:
 
     def _needs(self, trait: Trait) -> bool:
         if trait is Trait.EMBEDDINGS:
-            return self.operation == "embeddings"
+            return self.operation in EMBEDDING
         if trait is Trait.STREAMING:
             return self.stream
         if self._members is None:

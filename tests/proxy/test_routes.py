@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-from providers.base import OPERATIONS, BodyKind
+from providers.base import ASKABLE, NATIVE, OPERATIONS, BodyKind
 from providers.registry import KINDS
 from providers.wire.dialect import Dialect
+from proxy.api import ollama
 from proxy.core.errors import CATALOGUE
 from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
 from proxy.routes import RESERVED, ROUTES, Route
@@ -36,6 +37,10 @@ PROMISED = {
     "POST /v1/messages", "POST /v1/messages/count_tokens",
     "POST /anthropic/v1/messages", "POST /anthropic/v1/messages/count_tokens",
     "GET /anthropic/v1/models", "GET /anthropic/v1/models/{id:*}",
+    "POST /api/chat", "POST /api/generate", "POST /api/embed", "POST /api/embeddings",
+    "GET /api/tags", "GET /api/ps", "POST /api/show", "GET /api/version",
+    "POST /api/pull", "POST /api/push", "POST /api/create", "POST /api/copy",
+    "DELETE /api/delete", "* /api/blobs/{rest:*}",
     "* /ollama/{rest:*}", "* /lmstudio/{rest:*}", "* /providers/{provider}/{rest:*}",
     "POST /execute",
     "GET /", "GET /health", "GET /healthz", "GET /readyz", "GET /metrics", "GET /errors",
@@ -48,7 +53,7 @@ LATER = (
     "/v1/tools/x", "/v1/memory/x", "/v1/system-prompts/x", "/v1/tenant/config",
     "/v1/images/upload", "/v1/images/store/x", "/c1/x", "/a1/x", "/mcp", "/docs",
     "/playground", "/dashboard", "/openapi", "/openapi.json", "/redoc", "/llm",
-    "/admin/keys", "/api/tags",
+    "/admin/keys",
 )  # fmt: skip
 HERE = Router(ROUTES, RESERVED)
 OWNERS = f"authorization: Bearer {TOKEN}"
@@ -80,22 +85,23 @@ def test_a_row_is_reached_by_its_own_path(row: Route) -> None:
 def test_a_row_leads_to_the_pipeline_or_to_a_handler(row: Route) -> None:
     assert (row.operation is None) != (row.handler is None)
     if row.operation is not None:
-        known = {*OPERATIONS, FORWARD, PASS_THROUGH, RESPONSE_OBJECT}
+        known = {*ASKABLE, FORWARD, PASS_THROUGH, RESPONSE_OBJECT}
         assert row.operation in known
     assert row.access in {"public", "inference", "reach", "local", "owner", "execute"}
     assert row.tag in {
-        "openai", "anthropic", "pass-through", "execution", "operations", "admin",
+        "openai", "anthropic", "ollama", "pass-through", "execution", "operations", "admin",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROUTES, ids=name)
 def test_a_row_of_an_operation_fits_it(row: Route) -> None:
-    operation = OPERATIONS.get(row.operation or "")
+    operation = ASKABLE.get(row.operation or "")
     if operation is None:
         assert not row.hot or row.operation == PASS_THROUGH
         return
     assert row.method == operation.method
-    assert row.path.removeprefix("/anthropic") == f"/v1{operation.path}"
+    root = "" if operation.name in NATIVE else "/v1"
+    assert row.path.removeprefix("/anthropic") == f"{root}{operation.path}"
     assert row.dialect is operation.dialect
     assert not row.hot or operation.body is BodyKind.JSON
 
@@ -135,7 +141,7 @@ def test_pass_through_knows_its_own_segments() -> None:
 async def test_each_row_answers(open_site: OpenSite, row: Route) -> None:
     able = [
         kind
-        for kind in ("vllm", "openai")
+        for kind in ("vllm", "openai", "ollama")
         if row.operation in KINDS[kind].capabilities.operations
     ]
     kind = row.fixed.get("kind") or (able or ["vllm"])[0]
@@ -147,7 +153,8 @@ async def test_each_row_answers(open_site: OpenSite, row: Route) -> None:
         await site.ask(post("/v1/responses", b'{"model":"tiny"}'))
     reply = await site.ask(request_for(row))
     is_off = row.access == "execute"  # unless configured
-    assert reply.status == (501 if is_off else 200), reply
+    is_refused = row.handler is ollama.refuse
+    assert reply.status == (501 if is_off else 400 if is_refused else 200), reply
     assert reply.header("x-request-id")
     asked = [sent.target for sent in site.upstream.requests]
     assert bool(asked) == (row.operation is not None)
@@ -189,13 +196,15 @@ def example(row: Route) -> str:
 
 
 def request_for(row: Route) -> bytes:
-    operation = OPERATIONS.get(row.operation or "")
+    operation = ASKABLE.get(row.operation or "")
     if operation is not None and operation.body is BodyKind.FORM:
         form = b'--X\r\ncontent-disposition: form-data; name="model"\r\n\r\ntiny\r\n--X--\r\n'
         return post(row.path, form).replace(
             b"application/json", b"multipart/form-data; boundary=X"
         )
     if operation is not None:
+        return post(row.path, b'{"model":"tiny"}')
+    if row.path == "/api/show":
         return post(row.path, b'{"model":"tiny"}')
     if row.path == "/admin/route":
         target = f"{row.path}?model=tiny"

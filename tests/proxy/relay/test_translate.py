@@ -29,6 +29,7 @@ def translated(
         CODECS[source].stream_reader("m", limit_bytes=limit),
         CODECS[Dialect.MESSAGES].stream_writer(Context("x", 1, "tiny")),
         calls.append,
+        lambda writer: None,
     )
     return reply, mode, calls
 
