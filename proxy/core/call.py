@@ -77,12 +77,23 @@ class Reply(Protocol):
     Calls after the caller has gone do nothing.
     """
 
-    started: bool
-    ended: bool
-    gone: bool
-    paused: bool
-    bytes_out: int
-    status: int
+    @property
+    def started(self) -> bool: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def gone(self) -> bool: ...
+
+    @property
+    def paused(self) -> bool: ...
+
+    @property
+    def bytes_out(self) -> int: ...
+
+    @property
+    def status(self) -> int: ...
 
     def start(
         self,
