@@ -1,1 +1,1 @@
-"""Who may call: hosts and origins, local callers. (Keys and scopes join later.)"""
+"""Who may call: from where (access), as whom (authenticate), for what (permission)."""

@@ -1,4 +1,4 @@
-"""Who may call while authentication is off (http-api §1, Who may call).
+"""From where a call may come (http-api §1, Who may call).
 
 A page in the owner's browser can send requests here, even under a name of its
 own that resolves to this machine; so Host and Origin decide, not only the peer.
@@ -118,6 +118,20 @@ class Access:
         if parts.netloc.lower() == host.lower():
             return True
         return _is_loopback_name(host_name(parts.netloc))
+
+
+class OpenAccess(Access):
+    """Access while authentication is on: the credential decides, not the place.
+
+    Any host and any origin may ask. Browsers send no credential of their own along,
+    for they are never told that they may.
+    """
+
+    def admit(self, headers: Headers) -> None:
+        """Let everybody come as far as the credential."""
+
+    def _origin_is_known(self, origin: str, host: str) -> bool:
+        return True
 
 
 def is_direct(names: Iterable[str]) -> bool:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.auth.access import Access, host_name
+from proxy.auth.access import Access, OpenAccess, host_name
 from proxy.core.errors import CallerFault
 from proxy.core.types import Headers
 
@@ -223,3 +223,22 @@ def test_what_came_through_somebody_is_not_the_owners(
 )
 def test_a_host_without_its_port(host: str, name: str | None) -> None:
     assert host_name(host) == name
+
+
+def test_with_authentication_any_page_may_ask_but_without_credentials() -> None:
+    open_to_all = OpenAccess((), (), names=())
+    foreign = headers(host="evil.example", origin="https://evil.example")
+    open_to_all.admit(foreign)
+    open_to_all.admit(Headers([("host", "a"), ("host", "b")]))
+    for fields in (open_to_all.cors(foreign), open_to_all.preflight(foreign)):
+        told = dict(fields)
+        assert told["access-control-allow-origin"] == "https://evil.example"
+        assert "access-control-allow-credentials" not in told
+    assert open_to_all.cors(headers(host="a")) == []
+
+
+def test_with_authentication_the_owner_still_is_who_comes_from_here() -> None:
+    open_to_all = OpenAccess((), (), names=())
+    assert open_to_all.is_owner(headers(host="localhost"), "127.0.0.1")
+    assert not open_to_all.is_owner(headers(host="localhost"), "10.0.0.1")
+    assert not open_to_all.is_owner(headers(host="evil.example"), "127.0.0.1")
