@@ -95,7 +95,7 @@ class Attempts:
             step = failover.after(candidate, outcome, key)
             if isinstance(step, Stop):
                 raise step.error
-            candidate, key = await self._next(course, step)
+            candidate, key = await self._next(course, step, outcome.error)
             lease = dispatch.queue.take((candidate,)) or await self._wait(
                 course, (candidate,)
             )
@@ -154,23 +154,27 @@ class Attempts:
         return outcome
 
     async def _next(
-        self, course: Course, step: Next | Rouse
+        self, course: Course, step: Next | Rouse, error: GatewayError
     ) -> tuple[Candidate, int | None]:
         """Wait until the next candidate may be asked; and with which key, if told."""
         if course.keep_alive is not None:  # the attempt that failed has ended it
             self._carrier.ticker.add(course.keep_alive)
         if isinstance(step, Rouse):
-            if not await self._wake(course, step.candidate.provider):
+            if not await self._wake(course, step.candidate.provider, step.error):
                 raise step.error
             return step.candidate, None
         if step.delay_s > 0:
-            await clock.sleep(step.delay_s)
+            with self._dispatch.pauses.place(error):
+                await clock.sleep(step.delay_s)
             course.record.upstream_wait_s += step.delay_s
         return step.candidate, step.key or None
 
-    async def _wake(self, course: Course, machine: Provider) -> bool:
+    async def _wake(
+        self, course: Course, machine: Provider, otherwise: GatewayError
+    ) -> bool:
         began = clock.monotonic()
-        is_up = await self._dispatch.waker.up(machine)
+        with self._dispatch.pauses.place(otherwise):
+            is_up = await self._dispatch.waker.up(machine)
         course.record.upstream_wait_s += clock.monotonic() - began
         return is_up
 
@@ -230,14 +234,16 @@ class Attempts:
                 return resolution, instead
             machine = None if is_woken else sleeper(resolution)
             wait_s = chooser.available_in_s(resolution, request)
+            refusal = chooser.refusal(resolution, request)
             if wait_s is not None and record.queue_s + wait_s < queue.max_wait_seconds:
-                await clock.sleep(wait_s)
+                with self._dispatch.pauses.place(refusal):
+                    await clock.sleep(wait_s)
                 record.queue_s += wait_s
             elif machine is not None:
                 is_woken = True
-                await self._wake(course, machine)
+                await self._wake(course, machine, refusal)
             else:
-                raise chooser.refusal(resolution, request)
+                raise refusal
             resolution, candidates = self._choose(course, request)
         return resolution, candidates
 

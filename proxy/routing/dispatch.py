@@ -20,6 +20,7 @@ from proxy.routing.choose import Chooser
 from proxy.routing.health import Health
 from proxy.routing.keys import KeyRing
 from proxy.routing.model import Candidate
+from proxy.routing.pauses import Pauses
 from proxy.routing.queue import Queue
 from proxy.routing.registry import Registry
 from proxy.routing.retries import RetryBudget
@@ -68,6 +69,7 @@ class Dispatch:
         self.traffic: Final = Traffic(self.breaker, self.keys, health)
         self.retries: Final = RetryBudget(config.routing.retry.budget_ratio)
         self.waker: Final = Waker(health.check, tasks)
+        self.pauses: Final = Pauses(config.routing.queue.max_length)
         self.load(config)
 
     def load(self, config: Config) -> None:
@@ -75,6 +77,7 @@ class Dispatch:
         routing = config.routing
         self.slots.load(config.models)
         self.queue.load(routing.queue)
+        self.pauses.limit = routing.queue.max_length
         self.retries.ratio = routing.retry.budget_ratio
         self.chooser = Chooser(
             self.breaker,

@@ -471,3 +471,23 @@ async def test_who_waits_in_the_queue_as_a_breaker_opens_is_served_too(
     answered = await asyncio.gather(*later)
     assert [reply.status for reply in answered] == [200] * waiting
     assert gauges(site) == [0]
+
+
+async def test_no_more_wait_for_the_end_of_a_pause_than_may_wait(
+    open_site: OpenSite,
+) -> None:
+    limited = b"HTTP/1.1 429 Slow\r\nretry-after: 20\r\ncontent-length: 0\r\n\r\n"
+    site = await open_site(
+        answers(limited),
+        routing={"queue": {"maxWaitSeconds": 30, "maxLength": 3}},
+    )
+    waiting = [asyncio.ensure_future(site.ask(post(CHAT, BODY))) for _ in range(3)]
+    pauses = site.runtime.dispatch.pauses
+    await until(lambda: len(pauses) == 3, "they wait")
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, error_of(reply)["code"]) == (429, "upstream_rate_limited")
+    assert int(reply.header("retry-after") or 0) > 10
+    assert len(pauses) == 3
+    site.leave()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await until(lambda: len(pauses) == 0, "they have gone")
