@@ -27,6 +27,7 @@ from proxy.api import (
 )
 from proxy.api.owner import for_owner
 from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
+from proxy.pipeline.unified import UNIFIED
 from proxy.server.router import ANY
 from proxy.web import errors, home
 
@@ -155,6 +156,7 @@ ROUTES: Final = (
     _model("/anthropic/v1/messages/count_tokens", "count_tokens", hot=True),
     _anthropic_get("/anthropic/v1/models", models.list_models),
     _anthropic_get("/anthropic/v1/models/{id:*}", models.get_model),
+    Route("POST", "/llm", "unified", operation=UNIFIED),
     # Ollama's dialect, over all providers
     _ollama_model("ollama_chat", hot=True),
     _ollama_model("ollama_generate", hot=True),

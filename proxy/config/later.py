@@ -31,7 +31,6 @@ _REFUSED: Final = {
 }
 
 _IGNORED: Final[Mapping[str, str]] = {
-    "embeddings.substitutes": "nothing is substituted yet",
     "server.trusted_proxies": "X-Forwarded-* is not believed yet",
     "logging.request_log.retain_days": "records are not stored yet",
     "logging.request_log.bodies": "records are not stored yet",

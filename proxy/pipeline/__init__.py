@@ -3,6 +3,8 @@
     spine      the order of the stages, and what every call gets whatever happens
     order      what one call asks of one provider: the value the stages hand on
     model      a model request becomes an order: body read, candidate chosen
+    unified    POST /llm becomes an ordinary request
+    answer     an answer that is the gateway's own
     nearby     what the gateway answers itself: its own responses, estimates
     translator, translation, talk, embedding, counting
                what is asked and answered, said in another dialect

@@ -181,6 +181,9 @@ class Attempts:
     # -- choosing ------------------------------------------------------------------------
 
     def _choose(self, course: Course, request: ModelRequest) -> _Choice:
+        if request.pinned is not None:
+            chosen = self._dispatch.chooser.choose(request.pinned, request)
+            return request.pinned, chosen
         operation = ASKABLE[course.call.operation]
         resolution, candidates = self._dispatch.chooser.find(
             self._catalog(), request.model, operation, request

@@ -12,6 +12,7 @@ from providers.errors import Blame
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.envelopes import is_envelope
 from providers.wire.holds import hold_for
+from providers.wire.members import with_member
 from providers.wire.usage import Usage
 from providers.wire.watch import Watch
 from providers.wire.watches import watch_for
@@ -351,8 +352,15 @@ class Ride(Transfer):
                 block = b"x-proxy-cost-usd: %.6f\r\n" % cost if cost else _FREE
         if order.dialect is Dialect.RESPONSES:
             self._carrier.own(course, read_response_id(body))
+        if course.tells_provider:
+            body = self._named(body)
         self._give(head, body, block=block)
         return ANSWERED
+
+    def _named(self, body: bytes) -> bytes:
+        """An answer with the name of its provider in it."""
+        name = f'"{self._order.provider.id}"'.encode()
+        return with_member(body, "provider", name)
 
     def _give_translated(self, translation: Translation, body: bytes) -> Outcome:
         """Give a whole answer in the caller's dialect, as a stream if it wants one."""
@@ -366,7 +374,8 @@ class Ride(Transfer):
             cost = self._course.record.cost_usd
             if cost is not None:
                 block += b"x-proxy-cost-usd: %.6f\r\n" % cost
-            reply.whole(200, (), said.body, block)
+            named = self._course.tells_provider
+            reply.whole(200, (), self._named(said.body) if named else said.body, block)
             return ANSWERED
         if not reply.started:
             reply.start(200, (), None, block)

@@ -31,6 +31,7 @@ from proxy.pipeline.translator import Asked, Translator
 from proxy.relay.client import Outgoing
 from proxy.relay.inflate import inflate
 from proxy.routing.affinity import Marks, marks
+from proxy.routing.catalog import Resolution
 from proxy.routing.model import Candidate
 from proxy.routing.needs import Needs
 
@@ -46,12 +47,14 @@ _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 class ModelRequest(Protocol):
     """What routing needs of a request (routing.choose.Asked), and how it becomes an
     order with a body. `known_marks` are its marks if they have been asked for; `key` is
-    the place of the provider's key to be used.
+    the place of the provider's key to be used. `pinned` is who serves it, where that
+    is settled already.
     """
 
     model: str
     stream: bool
     previous_response_id: str | None
+    pinned: Resolution | None
 
     @property
     def size_bytes(self) -> int: ...
@@ -87,6 +90,16 @@ def read_json(
     call: Call, operation: Operation, body: bytes, limit_bytes: int
 ) -> JsonRequest:
     """As `read`, of a body that is here."""
+    return JsonRequest(call, operation, _members_of(call, body, limit_bytes))
+
+
+async def read_object(call: Call, limit_bytes: int) -> Members:
+    """Read a body that is one JSON object. Raises CallerFault as `read` does."""
+    _check_media_type(call)
+    return _members_of(call, await call.body.read(limit_bytes), limit_bytes)
+
+
+def _members_of(call: Call, body: bytes, limit_bytes: int) -> Members:
     headers = call.headers
     if "json" not in headers.memo:
         _check_media_type(call)
@@ -95,10 +108,9 @@ def read_json(
     if coding is not None:
         body = inflate(body, coding, limit_bytes)
     try:
-        members = read_members(body)
+        return read_members(body)
     except MalformedJSON as error:
         raise CallerFault("invalid_json", f"{error}.") from error
-    return JsonRequest(call, operation, members)
 
 
 class JsonRequest:
@@ -114,9 +126,11 @@ class JsonRequest:
         "_needs",
         "_operation",
         "_shape",
+        "_substituted",
         "history",
         "known_marks",
         "model",
+        "pinned",
         "previous_response_id",
         "stream",
     )
@@ -127,7 +141,9 @@ class JsonRequest:
         self._members = members
         self._needs: Needs | None = None
         self._asked: Asked | None = None
+        self._substituted = False
         self.history: Stored | None = None
+        self.pinned: Resolution | None = None
         self.known_marks: Marks | None = None
         self._shape = shape = _shape(call, operation, members)
         self.model = shape.model
@@ -146,6 +162,13 @@ class JsonRequest:
             return self._members.value(name)
         except WrongType as error:
             raise _wrong_type(error) from error
+
+    def instead(self, model: str) -> JsonRequest:
+        """The same request of another model, which the caller is told of."""
+        body = self._members.splice({"model": orjson.dumps(model)})
+        made = JsonRequest(self._call, self._operation, read_members(body))
+        made._substituted = True
+        return made
 
     def asked(self, translator: Translator) -> Asked:
         """Read all of it, as its dialect says it. Raises CallerFault."""
@@ -168,17 +191,19 @@ class JsonRequest:
         """What to ask of a candidate; remembered with the head, which comes again."""
         orders = self._shape.orders
         known = orders.get(id(candidate))
-        is_usual = not key and self.history is None
+        is_usual = not (key or self.history or self._substituted)
         if known is not None and known[0] is candidate and is_usual:
             return known[1]
         adapter = candidate.provider.adapter_with(key)
         changes, applied = self._configured(candidate.model)
+        if self._substituted:
+            applied.append(f"model={self.model}")
         names = self._members.names.union(changes)
         way = adapter.way(self._operation, names) or self._operation
         if way is not self._operation or self.history is not None:
             return self._translated(candidate, adapter, way, translator, via)
         order = self._order_for(candidate, via, adapter, changes, applied)
-        if key:
+        if not is_usual:
             return order
         if len(orders) >= _REMEMBERED_ORDERS:
             orders.clear()
@@ -249,6 +274,8 @@ class JsonRequest:
         """What to ask of a candidate that speaks another dialect."""
         call, provider = self._call, candidate.provider
         asked, applied = self._read(translator, candidate.model)
+        if self._substituted:
+            applied.append(f"model={self.model}")
         errand = Errand(
             self._operation,
             way,
@@ -403,6 +430,7 @@ class FormRequest:
     previous_response_id: str | None = None
     size_bytes: int = 0
     known_marks: Marks | None = None
+    pinned: Resolution | None = None
 
     def needs(self) -> Needs:
         return Needs(self.operation.name)

@@ -6,7 +6,7 @@ a model that is not Ollama's is "loaded" without ado.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -17,17 +17,17 @@ from providers.base import ASKABLE
 from providers.wire.translate.request import Request
 from proxy.core import clock
 from proxy.core.errors import CallerFault, GatewayError, ProviderFault
-from proxy.pipeline import heads
+from proxy.pipeline.answer import answer
 from proxy.pipeline.attempts import Attempts
 from proxy.pipeline.counting import estimate
 from proxy.pipeline.model import JsonRequest, ModelRequest
 from proxy.pipeline.order import Course
 from proxy.pipeline.stored import Stored
 from proxy.pipeline.translator import Translator
-from proxy.routing.catalog import Catalog, Missing
+from proxy.routing.catalog import Catalog, Missing, Resolution
 
 OPERATIONS: Final = frozenset(
-    {"responses", "count_tokens", "ollama_chat", "ollama_generate"}
+    {"responses", "count_tokens", "embeddings", "ollama_chat", "ollama_generate"}
 )
 """Those that come by here; all others go straight to a provider."""
 
@@ -44,7 +44,10 @@ class Nearby:
         attempts: Attempts,
         translator: Translator,
         catalog: Callable[[], Catalog],
+        substitutes: Mapping[str, str],
     ) -> None:
+        """`substitutes` name a model with embeddings by provider or kind."""
+        self._substitutes = substitutes
         self._attempts = attempts
         self._translator = translator
         self._catalog = catalog
@@ -57,9 +60,11 @@ class Nearby:
             await self._count(course, request)
         elif operation == "responses":
             await self._go_on(course, request)
+        elif operation == "embeddings":
+            await self._embed(course, request)
         elif self._only_loads(course, request):
             course.record.model = request.model
-            _answer(course, _loaded(operation, request.model))
+            answer(course, _loaded(operation, request.model))
         else:
             await self._attempts.serve(course, request)
 
@@ -83,9 +88,9 @@ class Nearby:
             return False
         if call.method == "DELETE":
             await store.delete(id_, tenant)
-            _answer(course, {"id": id_, "object": "response", "deleted": True})
+            answer(course, {"id": id_, "object": "response", "deleted": True})
         elif call.path.endswith("/input_items"):
-            _answer(course, _page(stored, call.query))
+            answer(course, _page(stored, call.query))
         elif call.method == "POST":
             raise CallerFault(
                 "invalid_field",
@@ -99,7 +104,7 @@ class Nearby:
                 param="stream",
             )
         else:
-            _answer(course, orjson.Fragment(stored.response))
+            answer(course, orjson.Fragment(stored.response))
         return True
 
     # -- tokens -----------------------------------------------------------------------
@@ -119,7 +124,22 @@ class Nearby:
         asked = request.asked(self._translator)
         assert isinstance(asked, Request)
         tokens = {"input_tokens": estimate(asked)}
-        _answer(course, tokens, "input_tokens=estimated")
+        answer(course, tokens, "input_tokens=estimated")
+
+    # -- embeddings ---------------------------------------------------------------------
+
+    async def _embed(self, course: Course, request: JsonRequest) -> None:
+        """Ask another model where the provider has no embeddings at all."""
+        operation, catalog = ASKABLE[course.call.operation], self._catalog()
+        found = request.pinned or catalog.resolve(request.model, operation)
+        if found.missing is Missing.UNSUPPORTED:
+            named = [name for p in found.kept_out for name in (p.id, p.kind)]
+            known = self._substitutes
+            other = next((known[name] for name in named if name in known), None)
+            if other is None:
+                raise _no_embeddings(found, catalog)
+            request = request.instead(other)
+        await self._attempts.serve(course, request)
 
     # -- Ollama's loading -------------------------------------------------------------
 
@@ -135,6 +155,18 @@ class Nearby:
         return found[0].provider.adapter.way(operation) is not operation
 
 
+def _no_embeddings(found: Resolution, catalog: Catalog) -> CallerFault:
+    able = [model.id for model in catalog.models if model.kind == "embeddings"][:3]
+    ids = ", ".join(dict.fromkeys(p.id for p in found.kept_out))
+    those = f" These can: {', '.join(f'`{id_}`' for id_ in able)}." if able else ""
+    return CallerFault(
+        "unsupported_operation",
+        f"`{found.name}` is served by {ids}, which has no embeddings, and "
+        f"embeddings.substitutes names no model for it.{those}",
+        param="model",
+    )
+
+
 def _may_estimate(error: GatewayError) -> bool:
     """Nobody counts here: it is down, busy, or has no such route."""
     if isinstance(error, ProviderFault):
@@ -142,15 +174,6 @@ def _may_estimate(error: GatewayError) -> bool:
     if error.code == "unsupported_operation":
         return True
     return error.code == "invalid_field" and error.status in _NOT_THERE
-
-
-def _answer(course: Course, document: object, applied: str = "") -> None:
-    course.order = None  # nobody's answer but ours
-    fields = [*heads.of_request(course), ("content-type", "application/json")]
-    if applied:
-        fields.append(("x-proxy-applied", applied))
-    course.record.code = None
-    course.reply.whole(200, fields, orjson.dumps(document))
 
 
 def _loaded(operation: str, model: str) -> dict[str, Any]:

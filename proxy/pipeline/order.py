@@ -123,7 +123,7 @@ class Course:
     the gateway itself ends the call, `farewell` what is said before it does, `cancel`
     how; None once the call has ended. `keep_alive` speaks while nothing else does;
     `words` pass on what providers themselves said of errors, should the caller be told
-    one of these.
+    one of these. `tells_provider`: a whole answer names its provider (/llm).
     """
 
     call: Call
@@ -139,6 +139,7 @@ class Course:
     farewell: Callback | None = None
     keep_alive: KeepAlive | None = None
     words: dict[GatewayError, Callback] | None = None
+    tells_provider: bool = False
 
     def interrupt(self, error: GatewayError) -> None:
         """End the call with `error`, in-band if its stream has begun."""

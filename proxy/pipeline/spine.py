@@ -30,6 +30,7 @@ from proxy.pipeline.passage import (
     dialect_of,
     gather_body,
 )
+from proxy.pipeline.unified import UNIFIED, Unified
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
 from proxy.relay.translate import Translated
 from proxy.routing.catalog import Catalog
@@ -71,7 +72,13 @@ class Pipeline:
         self._via_mark = f"local-ai-{instance_id}"
         self._via = via = f"1.1 {self._via_mark}"
         self._attempts = Attempts(config, catalog, carrier, dispatch, look_again, via)
-        self._nearby = nearby.Nearby(self._attempts, carrier.translator, catalog)
+        self._nearby = nearby.Nearby(
+            self._attempts,
+            carrier.translator,
+            catalog,
+            config.embeddings.substitutes,
+        )
+        self._unified = Unified(passages.registry, catalog, self._max_body_bytes)
         self._draining = False
 
     @property
@@ -108,7 +115,9 @@ class Pipeline:
         try:
             self._admit(course)
             operation = ASKABLE.get(call.operation)
-            if operation is None:
+            if call.operation == UNIFIED:
+                await self._unify(course)
+            elif operation is None:
                 await self._pass_through(course)
             else:
                 limit, body = self._max_body_bytes, call.body.whole
@@ -171,6 +180,15 @@ class Pipeline:
             await gather_body(out, call.body)
             await self._attempts.pass_on(course, order, out)
             passages.settle(call, course.reply.status)
+
+    async def _unify(self, course: Course) -> None:
+        request = await self._unified.read(course)
+        if request is None:
+            return
+        if course.call.operation in nearby.OPERATIONS:
+            await self._nearby.serve(course, request)
+        else:
+            await self._attempts.serve(course, request)
 
     def _note_owners(self) -> None:
         """A response that is still being streamed may already be asked for."""

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import anthropic
 import ollama
 import openai
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/q842iQAAAABJRU5ErkJggg=="
 SCHEMA: dict[str, Any] = {
@@ -163,6 +166,46 @@ class ChatCaller:
         if asked.extra:
             body["extra_body"] = dict(asked.extra)
         return body
+
+
+class UnifiedCaller:
+    """/llm, which has no client of its own: OpenAI's models read what it answers."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def ask(self, asked: Question, *, stream: bool) -> Answered:
+        body = ChatCaller.body(asked)
+        body |= body.pop("extra_body", {})
+        head = {"model": body.pop("model"), "messages": body.pop("messages")}
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        text = json.dumps({**head, "options": body})
+        found = await _post(f"{self.url}/llm", text)
+        if not stream:
+            whole = ChatCompletion.model_validate_json(found)
+            return ChatCaller.read(whole.to_dict())
+        state = ChatCompletionStreamState()
+        ended = False
+        for event in found.decode().split("\n\n"):
+            data = event.removeprefix("data: ")
+            if '"error"' in data:
+                raise StreamFailed(data)
+            ended = ended or data == "[DONE]"
+            if data and data != "[DONE]":
+                state.handle_chunk(ChatCompletionChunk.model_validate_json(data))
+        assert ended
+        return ChatCaller.read(state.current_completion_snapshot.to_dict())
+
+
+async def _post(url: str, text: str) -> bytes:
+    async with aiohttp.ClientSession() as session:
+        headers = {"content-type": "application/json"}
+        async with session.post(url, data=text, headers=headers) as reply:
+            found = await reply.read()
+            if reply.status != 200:
+                raise Refused(reply.status, found)
+            return found
 
 
 class ResponsesCaller:
@@ -406,7 +449,15 @@ class OllamaCaller:
 
 
 class StreamFailed(Exception):
-    """A stream of responses that ended with its failure."""
+    """A stream that ended with its failure."""
+
+
+class Refused(Exception):
+    """An error reply of /llm."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(body)
+        self.status_code = status
 
 
 def _alternating(turns: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from providers.wire.dialect import Dialect
 from proxy.api import ollama
 from proxy.core.errors import CATALOGUE
 from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
+from proxy.pipeline.unified import UNIFIED
 from proxy.routes import RESERVED, ROUTES, Route
 from proxy.server.router import ANY, Router
 from tests.parts.http_text import post, whole
@@ -38,7 +39,7 @@ PROMISED = {
     "POST /anthropic/v1/messages", "POST /anthropic/v1/messages/count_tokens",
     "GET /anthropic/v1/models", "GET /anthropic/v1/models/{id:*}",
     "POST /api/chat", "POST /api/generate", "POST /api/embed", "POST /api/embeddings",
-    "GET /api/tags", "GET /api/ps", "POST /api/show", "GET /api/version",
+    "POST /llm", "GET /api/tags", "GET /api/ps", "POST /api/show", "GET /api/version",
     "POST /api/pull", "POST /api/push", "POST /api/create", "POST /api/copy",
     "DELETE /api/delete", "* /api/blobs/{rest:*}",
     "* /ollama/{rest:*}", "* /lmstudio/{rest:*}", "* /providers/{provider}/{rest:*}",
@@ -52,7 +53,7 @@ PROMISED = {
 LATER = (
     "/v1/tools/x", "/v1/memory/x", "/v1/system-prompts/x", "/v1/tenant/config",
     "/v1/images/upload", "/v1/images/store/x", "/c1/x", "/a1/x", "/mcp", "/docs",
-    "/playground", "/dashboard", "/openapi", "/openapi.json", "/redoc", "/llm",
+    "/playground", "/dashboard", "/openapi", "/openapi.json", "/redoc",
     "/admin/keys",
 )  # fmt: skip
 HERE = Router(ROUTES, RESERVED)
@@ -85,11 +86,11 @@ def test_a_row_is_reached_by_its_own_path(row: Route) -> None:
 def test_a_row_leads_to_the_pipeline_or_to_a_handler(row: Route) -> None:
     assert (row.operation is None) != (row.handler is None)
     if row.operation is not None:
-        known = {*ASKABLE, FORWARD, PASS_THROUGH, RESPONSE_OBJECT}
+        known = {*ASKABLE, UNIFIED, FORWARD, PASS_THROUGH, RESPONSE_OBJECT}
         assert row.operation in known
     assert row.access in {"public", "inference", "reach", "local", "owner", "execute"}
     assert row.tag in {
-        "openai", "anthropic", "ollama", "pass-through", "execution", "operations", "admin",
+        "openai", "anthropic", "unified", "ollama", "pass-through", "execution", "operations", "admin",
     }  # fmt: skip
 
 
@@ -204,6 +205,9 @@ def request_for(row: Route) -> bytes:
         )
     if operation is not None:
         return post(row.path, b'{"model":"tiny"}')
+    if row.path == "/llm":
+        turns = b'[{"role":"user","content":"hi"}]'
+        return post(row.path, b'{"model":"tiny","messages":%b}' % turns)
     if row.path == "/api/show":
         return post(row.path, b'{"model":"tiny"}')
     if row.path == "/admin/route":

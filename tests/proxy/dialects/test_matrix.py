@@ -30,8 +30,10 @@ from tests.parts.dialects import (
     MessagesCaller,
     OllamaCaller,
     Question,
+    Refused,
     ResponsesCaller,
     StreamFailed,
+    UnifiedCaller,
 )
 from tests.parts.inside import Site, run_site
 
@@ -40,11 +42,13 @@ CALLERS: dict[str, Any] = {
     "responses": ResponsesCaller,
     "messages": MessagesCaller,
     "ollama": OllamaCaller,
+    "llm": UnifiedCaller,
 }
 FAILURES = (
     openai.APIError,
     anthropic.APIError,
     ollama.ResponseError,
+    Refused,
     StreamFailed,
 )
 
