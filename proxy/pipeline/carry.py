@@ -268,7 +268,7 @@ class Ride(Transfer):
 
     def _events(self, head: ReplyHead, framing: Framing) -> Mode:
         order, config = self._order, self._carrier.config
-        if self._reply.started and framing is not Framing.SSE:
+        if self._reply.started and framing is not self._course.framing:
             raise UnfitReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         known = order.treatment is Treatment.MODEL
         self._passes_on = True

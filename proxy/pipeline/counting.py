@@ -33,6 +33,7 @@ from proxy.pipeline.translation import (
     Said,
     Speaker,
     Unreadable,
+    left_out,
     prepare,
 )
 
@@ -68,11 +69,11 @@ def estimate(asked: Request) -> int:
 
 def write_count(talks: Talks, errand: Errand, asked: Request) -> Count:
     """Ask a provider of Gemini's dialect, which counts a whole request."""
-    written, applied = talks.written(errand, asked)
+    written, dropped = talks.written(errand, asked)
     model = f"models/{errand.model.removeprefix('models/')}"
     whole = {"model": model, **written.body}
     prepared, body = prepare(errand, {"generateContentRequest": whole})
-    return Count(prepared, body, tuple(applied))
+    return Count(prepared, body, left_out(dropped))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,6 +21,7 @@ from proxy.pipeline.translation import (
     Said,
     Speaker,
     Unreadable,
+    left_out,
     prepare,
     refusal,
 )
@@ -37,12 +38,11 @@ _ODD: Final = (ValueError, KeyError, TypeError, AttributeError)
 def write_vectors(errand: Errand, wanted: embeddings.Wanted) -> Embedding:
     """Write a request for embeddings. Raises CallerFault."""
     try:
-        body, left_out = _WRITERS[errand.way.name](wanted, errand.model)
+        body, dropped = _WRITERS[errand.way.name](wanted, errand.model)
     except Refused as error:
         raise refusal(error) from error
     prepared, text = prepare(errand, body)
-    left = dict.fromkeys((*left_out, *prepared.dropped))
-    applied = tuple(f"dropped={name}" for name in left)
+    applied = left_out((*dropped, *prepared.dropped))
     return Embedding(errand, wanted, prepared, text, applied)
 
 

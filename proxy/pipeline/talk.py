@@ -30,6 +30,7 @@ from proxy.pipeline.translation import (
     Said,
     Speaker,
     Unreadable,
+    left_out,
     prepare,
     refusal,
 )
@@ -100,20 +101,19 @@ class Talks:
 
         Raises CallerFault.
         """
-        written, applied = self.written(errand, asked)
+        written, dropped = self.written(errand, asked)
         prepared, body = prepare(errand, written.body, asked.stream)
-        applied += [f"dropped={name}" for name in prepared.dropped]
+        changed = tuple(f"{name}={value}" for name, value in written.changed)
+        applied = (*changed, *left_out((*dropped, *prepared.dropped)))
         if turn is not None:
             asked = replace(asked, previous_response=turn.previous)
-        return Talk(
-            errand, asked, prepared, body, tuple(dict.fromkeys(applied)), turn, self
-        )
+        return Talk(errand, asked, prepared, body, applied, turn, self)
 
     def written(self, errand: Errand, asked: Request) -> tuple[Written, list[str]]:
-        """Write a turn's body; answers what was altered or left out, too."""
+        """Write a turn's body; answers the names of what was left out, too."""
         adapter = errand.adapter
         try:
-            suited, left_out = adapter.suit(_explicit(asked, errand.way))
+            suited, dropped = adapter.suit(_explicit(asked, errand.way))
             target = adapter.target_of(errand.model)
             if not adapter.capabilities.usage_option:
                 target = replace(target, drops=target.drops | {"stream_options"})
@@ -122,9 +122,7 @@ class Talks:
             written = CODECS[errand.way.dialect].write_request(suited, target)
         except Refused as error:
             raise refusal(error) from error
-        applied = [f"{name}={value}" for name, value in written.changed]
-        applied += [f"dropped={name}" for name in (*left_out, *written.dropped)]
-        return written, applied
+        return written, [*dropped, *written.dropped]
 
     def keep(self, turn: Turn, response: dict[str, Any], who: Speaker) -> None:
         """Keep a response that is complete, and the conversation up to it."""

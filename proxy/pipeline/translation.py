@@ -7,7 +7,7 @@ the families; the relay moves the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -36,6 +36,8 @@ _TYPES: Final[Mapping[Framing, str]] = MappingProxyType({
 # What of the caller's fields belongs to the dialect it speaks, or to its vendor.
 _OF_DIALECT: Final = ("-beta", "-version")
 _NOT_SENT: Final = frozenset({"accept", "content-type", "content-encoding"})
+_MOST_NAMES: Final = 24
+_LONGEST_NAME: Final = 48
 _JSON_TYPE: Final = ("content-type", "application/json")
 
 
@@ -131,6 +133,15 @@ def prepare(
     for name, text in prepared.set_fields.items():
         body[name] = orjson.loads(text)
     return prepared, orjson.dumps(body)
+
+
+def left_out(names: Iterable[str]) -> tuple[str, ...]:
+    """What x-proxy-applied says of members that were not sent; callers name them, so
+    there may be many, and long ones.
+    """
+    found = list(dict.fromkeys(names))
+    told = [f"dropped={name[:_LONGEST_NAME]}" for name in found[:_MOST_NAMES]]
+    return (*told, "…") if len(found) > _MOST_NAMES else tuple(told)
 
 
 def content_type(framing: Framing) -> Pair:

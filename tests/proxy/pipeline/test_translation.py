@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.parts.http_text import Message, data_of, events, post, whole
+from tests.parts.http_text import Message, chunk, data_of, events, post, whole
 from tests.parts.inside import CHAT, MESSAGES, RESPONSES, OpenSite, Site
-from tests.parts.scripts import DONE, EVENT, USAGE, answers, stream, then_close
+from tests.parts.scripts import (
+    DONE,
+    EVENT,
+    USAGE,
+    answers,
+    stream,
+    then_close,
+    then_wait,
+)
+from tests.parts.until import until
 
 ASKED: dict[str, Any] = {
     "model": "tiny",
@@ -254,3 +263,83 @@ async def test_an_image_that_nobody_fetches_is_refused_by_name(
     assert error["code"] == "image_url_not_supported"
     assert error["param"] == "messages[0].content[0].image_url.url"
     assert not site.upstream.requests
+
+
+async def test_what_was_left_out_is_told_within_bounds(plain: Site) -> None:
+    odd = {f"odd_{n}_{'x' * 100}\r\n": n for n in range(100)}
+    reply = await plain.ask(post(MESSAGES, asked(**odd)))
+    assert reply.status == 200
+    told = reply.header("x-proxy-applied") or ""
+    assert 24 <= told.count("dropped=") <= 25
+    assert len(told) < 2000
+
+
+async def test_who_can_say_it_is_asked_instead(open_site: OpenSite) -> None:
+    other = await open_site(answers(whole(json.dumps(ANSWER).encode())))
+    site = await open_site(
+        provider={"kind": "ollama"},
+        others=[
+            {
+                "id": "second",
+                "kind": "openai-compatible",
+                "endpoint": other.upstream.url,
+            }
+        ],
+        models=[{"id": "tiny", "providers": [{"id": "box"}, {"id": "second"}]}],
+    )
+    tool = {"type": "function", "function": {"name": "look"}}
+    body = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "hi"}],
+        "options": {"num_ctx": 8192},
+        "tools": [tool],
+        "tool_choice": "required",
+    }
+    reply = await site.ask(post(CHAT, json.dumps(body).encode()))
+    assert reply.status == 200
+    assert reply.header("x-proxy-provider") == "second"
+    assert not site.upstream.requests
+    [box, _] = site.runtime.registry.providers
+    assert (box.failures, box.active) == (0, 0)
+
+
+async def test_an_error_in_an_answer_that_says_200_is_an_error(plain: Site) -> None:
+    body = b'{"error":{"message":"out of memory","code":500}}'
+    plain.upstream.script = answers(whole(body))
+    for stream_ in (False, True):
+        reply = await plain.ask(post(MESSAGES, asked(stream=stream_)))
+        assert reply.status == 502
+        assert json.loads(reply.body)["type"] == "error"
+
+
+async def test_who_leaves_a_translated_stream_is_left_by_the_provider(
+    plain: Site,
+) -> None:
+    plain.upstream.script = then_wait(stream(EVENT, end=b""))
+    caller = await plain.caller()
+    caller.send(post(MESSAGES, asked(stream=True)))
+    await caller.until(b"text_delta")
+    caller.leave()
+    record = await plain.record()
+    assert (record.status, record.code) == (499, "client_closed_request")
+    await until(lambda: not plain.upstream.open_peers, "the provider to be left")
+
+
+async def test_comments_go_out_while_a_provider_is_silent(
+    open_site: OpenSite,
+) -> None:
+    line = b'{"message":{"role":"assistant","content":"Hi"},"done":false}\n'
+    site = await open_site(
+        then_wait(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n"
+            b"transfer-encoding: chunked\r\n\r\n" + chunk(line)
+        ),
+        provider={"kind": "ollama"},
+    )
+    turns = [{"role": "user", "content": "hi"}]
+    body = {"model": "tiny", "messages": turns, "stream": True, "think": False}
+    caller = await site.caller()
+    caller.send(post(CHAT, json.dumps(body).encode()))
+    await caller.until(b'"Hi"')
+    site.later(16)
+    await caller.until(b": keep-alive")
