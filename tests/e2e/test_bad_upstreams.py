@@ -70,8 +70,12 @@ async def upstream() -> AsyncIterator[Faulty]:
 async def running(gateway: Start, upstream: Faulty) -> Gateway:
     provider = local_provider("faulty", "vllm", upstream.url) | {"timeouts": SHORT}
     models = [{"id": "tiny", "providerId": "faulty"}]
-    stream = {"keepAliveSeconds": 1}
-    return await gateway(only(provider, models=models, stream=stream))
+    sections: dict[str, Any] = {
+        "stream": {"keepAliveSeconds": 1},
+        # Nobody waits for the end of a rate limit.
+        "routing": {"queue": {"maxWaitSeconds": 1}},
+    }
+    return await gateway(only(provider, models=models, **sections))
 
 
 @pytest.fixture

@@ -55,8 +55,10 @@ async def upstream(recorded: dict[str, bytes]) -> AsyncIterator[Faulty]:
 @pytest.fixture
 async def broken(gateway: Start, upstream: Faulty) -> Gateway:
     provider = local_provider("faulty", "vllm", upstream.url)
-    models = [{"id": "tiny", "providerId": "faulty"}]
-    return await gateway(only(provider, models=models))
+    # A model for each cut, or the breaker of one would spare the provider the rest.
+    models = [{"id": "cut-*", "providerId": "faulty"}]
+    routing = {"retry": {"budgetRatio": 0}, "queue": {"maxWaitSeconds": 0}}
+    return await gateway(only(provider, models=models, routing=routing))
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
@@ -105,7 +107,7 @@ async def _endings(gateway: Gateway, path: str, cuts: Iterable[int]) -> dict[int
 async def _chat_ending(client: openai.AsyncOpenAI, cut: int) -> str:
     try:
         stream = await client.chat.completions.create(
-            model="tiny", messages=ASK, stream=True, extra_body={"cut": cut}
+            model=f"cut-{cut}", messages=ASK, stream=True, extra_body={"cut": cut}
         )
         async for _ in stream:
             pass
@@ -119,7 +121,7 @@ async def _chat_ending(client: openai.AsyncOpenAI, cut: int) -> str:
 async def _message_ending(client: anthropic.AsyncAnthropic, cut: int) -> str:
     try:
         stream = await client.messages.create(
-            model="tiny", max_tokens=2, messages=ASK, stream=True,
+            model=f"cut-{cut}", max_tokens=2, messages=ASK, stream=True,
             extra_body={"cut": cut},
         )  # fmt: skip
         kinds = [event.type async for event in stream]
@@ -136,7 +138,7 @@ async def _response_ending(client: openai.AsyncOpenAI, cut: int) -> str:
     last = None
     try:
         stream = await client.responses.create(
-            model="tiny", input="Hi", stream=True, extra_body={"cut": cut}
+            model=f"cut-{cut}", input="Hi", stream=True, extra_body={"cut": cut}
         )
         async for event in stream:
             last = event

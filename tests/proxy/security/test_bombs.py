@@ -196,17 +196,27 @@ async def test_an_odd_form_is_refused(
 # -- what an upstream sends -----------------------------------------------------------
 
 ODD_NUMBERS = ("-5", "1e400", "1" * 5000, "1.5", '"7"', "null", "[]", "true", "{}")
+NO_REPLIES = {
+    "deeper than JSON is read": b'{"object":"chat.completion","choices":' + DEEP + b"}",
+    "no JSON": b"\0\xff",
+}
 REPLIES = {
-    "deep": b'{"object":"chat.completion","choices":' + DEEP + b"}",
     "many members": b'{"object":"chat.completion",' + MANY + b"}",
     "surrogates": b'{"object":"chat.completion","x":"\\ud800","id":"\\ud800"}',
-    "no JSON": b"\0\xff",
     **{
         f"usage {number[:9]}": b'{"usage":{"prompt_tokens":%b,"completion_tokens":%b}}'
         % (number.encode(), number.encode())
         for number in ODD_NUMBERS
     },
 }
+
+
+@pytest.mark.parametrize("name", NO_REPLIES)
+async def test_a_reply_that_cannot_be_read_is_none(site: Site, name: str) -> None:
+    site.upstream.script = answers(whole(NO_REPLIES[name]))
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, error_of(reply)["code"]) == (502, "upstream_error")
+    assert await alive(site)
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -222,9 +232,9 @@ async def test_an_odd_reply_is_passed_on_as_it_came(site: Site, name: str) -> No
     assert b"nan" not in metrics.body.lower()
 
 
-@pytest.mark.parametrize("name", REPLIES)
+@pytest.mark.parametrize("name", REPLIES | NO_REPLIES)
 async def test_an_odd_event_is_passed_on_as_it_came(site: Site, name: str) -> None:
-    event = b"data: " + REPLIES[name].replace(b"\n", b"") + b"\n\n"
+    event = b"data: " + (REPLIES | NO_REPLIES)[name].replace(b"\n", b"") + b"\n\n"
     site.upstream.script = answers(stream(EVENT, event, DONE))
     reply = await site.ask(post(CHAT, STREAM))
     assert reply.status == 200
