@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from providers.base import OPERATIONS
 from proxy.config import ModelConfig
 from proxy.config.schema_models import ModelCapabilities
 from proxy.routing.model import Model
@@ -125,7 +126,7 @@ def _streams(model: Model) -> bool | None:
     if model.kind == "embeddings" or not model.candidates:
         return None
     adapter = model.candidates[0].provider.adapter
-    return "chat" in adapter.capabilities.operations or None
+    return adapter.way(OPERATIONS["chat"]) is not None or None
 
 
 def _modalities(model: Model) -> dict[str, list[str]]:

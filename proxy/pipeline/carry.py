@@ -63,6 +63,8 @@ _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
     }
 )
 _FREE: Final = b"x-proxy-cost-usd: 0.000000\r\n"
+# Of a whole answer that is translated: vectors of many inputs are large.
+_TRANSLATED_LIMIT: Final = 64 << 20
 _REDIRECTS: Final = frozenset(range(300, 400)) - {304}
 # Operations whose streams end with a terminator of their dialect. Others may stream
 # events too (speech, transcriptions, images), whose end HTTP alone tells.
@@ -216,7 +218,7 @@ class Ride(Transfer):
             raise UnfitReply("it compressed its answer unasked", Phase.FIRST_BYTE)
         if kind.framing is Framing.PLAIN:
             self.bound(self._order.provider.config.timeouts.whole)
-            return Gathered(WHOLE_LIMIT, _too_large)
+            return Gathered(_TRANSLATED_LIMIT, _too_large)
         if kind.framing is not translation.their_framing:
             raise UnfitReply(
                 "it answered with a stream of another kind", Phase.FIRST_BYTE

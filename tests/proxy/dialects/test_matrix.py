@@ -226,3 +226,56 @@ async def test_an_error_in_the_stream(cell: Cell) -> None:
         cell.script(fault)
         with pytest.raises(FAILURES):
             await cell.ask()
+
+
+CANNOT = {
+    # what is asked of chat: by provider, the field that is refused or dropped
+    "n": ({"n": 2}, {"anthropic": "refused", "gemini": "refused", "ollama": "refused"}),
+    "logprobs": ({"logprobs": True}, {"anthropic": "refused"}),
+    "tool_choice": ({"tool_choice": "required"}, {"ollama": "refused"}),
+    "seed": ({"seed": 7}, {"anthropic": "dropped"}),
+    "presence_penalty": ({"presence_penalty": 1}, {"anthropic": "dropped"}),
+    "parallel_tool_calls": (
+        {"parallel_tool_calls": False},
+        {"gemini": "dropped", "ollama": "dropped"},
+    ),
+}
+
+
+@pytest.mark.parametrize("caller", [ChatCaller], ids=["chat"])
+@pytest.mark.parametrize("stream", [False], ids=["whole"])
+@pytest.mark.parametrize("param", CANNOT)
+async def test_what_cannot_be_said_is_refused_or_told(cell: Cell, param: str) -> None:
+    asked, by_kind = CANNOT[param]
+    body = ChatCaller.body(cell.question(tools=True))
+    body["extra_body"] = {**body.get("extra_body", {}), **asked}
+    replies = cell.caller.client.chat.completions.with_raw_response
+    if by_kind.get(cell.kind.kind) == "refused":
+        with pytest.raises(openai.BadRequestError) as caught:
+            await replies.create(**body)
+        assert (caught.value.code, caught.value.param) == (
+            "unsupported_parameter",
+            param,
+        )
+        assert not [r for r in cell.fake.received if r.method == "POST"]
+        return
+    reply = await replies.create(**body)
+    told = f"dropped={param}" in (reply.headers.get("x-proxy-applied") or "")
+    assert told == (cell.kind.kind in by_kind)
+
+
+async def test_an_image_url_goes_where_it_is_fetched(cell: Cell) -> None:
+    if cell.stream or not isinstance(cell.caller, ChatCaller):
+        return
+    body = ChatCaller.body(cell.question())
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    body["messages"][-1]["content"] = [image]
+    create = cell.caller.client.chat.completions.create
+    if cell.kind.kind in ("gemini", "ollama"):
+        with pytest.raises(openai.BadRequestError) as caught:
+            await create(**body)
+        assert caught.value.code == "image_url_not_supported"
+        assert caught.value.param == "messages[0].content[0].image_url.url"
+        return
+    await create(**body)
+    assert b"https://example.org/a.png" in cell.fake.received[-1].body
