@@ -18,6 +18,7 @@ from providers.wire.members import (
     with_member,
 )
 from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
+from providers.wire.translate.signatures import has_sealed
 from proxy.config import ModelConfig
 from proxy.core.call import Call
 from proxy.core.errors import CallerFault
@@ -41,6 +42,7 @@ _REMEMBERED_ORDERS: Final = 16
 _LONGEST_SHAPE: Final = 1024
 # Members whose values decide what is sent besides the body.
 _DECIDING: Final = ("model", "stream", "stream_options")
+_SIGNED: Final = frozenset({Dialect.MESSAGES, Dialect.RESPONSES})
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
@@ -116,7 +118,8 @@ def _members_of(call: Call, body: bytes, limit_bytes: int) -> Members:
 class JsonRequest:
     """A request whose body is a JSON object, all of it here.
 
-    `history` is the response of our own that it goes on from.
+    `history` is the response of our own that it goes on from; `sealed` tells that it
+    may hold thoughts of another vendor's model.
     """
 
     __slots__ = (
@@ -132,6 +135,7 @@ class JsonRequest:
         "model",
         "pinned",
         "previous_response_id",
+        "sealed",
         "stream",
     )
 
@@ -142,6 +146,8 @@ class JsonRequest:
         self._needs: Needs | None = None
         self._asked: Asked | None = None
         self._substituted = False
+        # Thoughts of another vendor's model, which a provider would refuse.
+        self.sealed = operation.dialect in _SIGNED and has_sealed(members.body)
         self.history: Stored | None = None
         self.pinned: Resolution | None = None
         self.known_marks: Marks | None = None
@@ -191,7 +197,7 @@ class JsonRequest:
         """What to ask of a candidate; remembered with the head, which comes again."""
         orders = self._shape.orders
         known = orders.get(id(candidate))
-        is_usual = not (key or self.history or self._substituted)
+        is_usual = not (key or self.history or self._substituted or self.sealed)
         if known is not None and known[0] is candidate and is_usual:
             return known[1]
         adapter = candidate.provider.adapter_with(key)
@@ -200,7 +206,7 @@ class JsonRequest:
             applied.append(f"model={self.model}")
         names = self._members.names.union(changes)
         way = adapter.way(self._operation, names) or self._operation
-        if way is not self._operation or self.history is not None:
+        if way is not self._operation or self.history is not None or self.sealed:
             return self._translated(candidate, adapter, way, translator, via)
         order = self._order_for(candidate, via, adapter, changes, applied)
         if not is_usual:

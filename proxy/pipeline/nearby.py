@@ -112,7 +112,7 @@ class Nearby:
     async def _count(self, course: Course, request: JsonRequest) -> None:
         operation = ASKABLE[course.call.operation]
         found = self._catalog().resolve(request.model, operation)
-        if found.missing is not Missing.UNSUPPORTED:
+        if found.missing is not Missing.UNSUPPORTED and not request.sealed:
             try:
                 await self._attempts.serve(course, request)
             except GatewayError as error:

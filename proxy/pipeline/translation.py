@@ -124,7 +124,8 @@ def prepare(
     errand: Errand, body: dict[str, Any], stream: bool = False
 ) -> tuple[Prepared, bytes]:
     """Have the adapter prepare a written body; answers it with what that changes."""
-    model, headers = errand.model, _fields(errand.headers)
+    is_other = errand.caller.dialect is not errand.way.dialect
+    model, headers = errand.model, _fields(errand.headers, is_other=is_other)
     prepared = errand.adapter.prepare(
         ToPrepare(errand.way, model, model, stream, frozenset(body), headers)
     )
@@ -148,11 +149,11 @@ def content_type(framing: Framing) -> Pair:
     return ("content-type", _TYPES[framing])
 
 
-def _fields(headers: Sequence[Pair]) -> list[Pair]:
-    """Keep what does not belong to the caller's dialect; the body is our JSON."""
+def _fields(headers: Sequence[Pair], *, is_other: bool) -> list[Pair]:
+    """Keep what does not belong to the caller's dialect alone; the body is our JSON."""
     kept = [
         pair
         for pair in headers
-        if pair[0] not in _NOT_SENT and not pair[0].endswith(_OF_DIALECT)
+        if pair[0] not in _NOT_SENT and not (is_other and pair[0].endswith(_OF_DIALECT))
     ]
     return [*kept, ("accept", "*/*"), _JSON_TYPE]

@@ -33,6 +33,13 @@ def unseal(text: str, carrier: Dialect) -> tuple[str, Dialect]:
         return text, carrier
 
 
+def has_sealed(body: bytes) -> bool:
+    """Tell whether a body may hold a signature that is not of its own dialect: such
+    a one must not go to a provider as it is.
+    """
+    return _PREFIX.encode() in body
+
+
 def with_signatures(parts: Iterable[Part]) -> list[Part]:
     """Put the thought signature of each tool call into the reasoning before it.
 

@@ -193,6 +193,16 @@ async def test_tokens_are_estimated_where_the_route_is_missing_or_down() -> None
             assert reply.header("x-proxy-applied") is None
             reply = await site.ask(post(COUNT, b'{"model":"none","messages":[]}'))
             assert reply.status == 404
+            # Thoughts of another vendor's model would be refused.
+            thought = {
+                "type": "thinking",
+                "thinking": "",
+                "signature": "x-local-ai:gemini:s",
+            }
+            turns = [*TURN["messages"], {"role": "assistant", "content": [thought]}]
+            body = json.dumps({**TURN, "messages": turns}).encode()
+            reply = await site.ask(post(COUNT, body))
+            assert reply.header("x-proxy-applied") == "input_tokens=estimated"
 
 
 async def test_gemini_counts_for_others() -> None:
