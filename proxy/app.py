@@ -18,6 +18,7 @@ import uvloop
 from aiohttp import web
 
 from proxy.auth.local_token import LocalToken, open_token
+from proxy.auth.open_keys import NoKeys
 from proxy.config import Config, Loaded, Options
 from proxy.core.errors import GatewayFault
 from proxy.front import Front
@@ -41,6 +42,9 @@ def serve(loaded: Loaded, options: Options | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(loaded, options))
+    except NoKeys as error:
+        print(f"Cannot read the keys that callers need: {error}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 0
 
@@ -48,6 +52,7 @@ def serve(loaded: Loaded, options: Options | None = None) -> int:
 async def _serve(loaded: Loaded, options: Options | None = None) -> int:
     config = loaded.config
     async with Runtime(loaded, options) as runtime:
+        _show_first_key(runtime)
         runtime.on_reload(lambda: _log_as_told(runtime.config))
         token = _token(config)
         front, runner = doors(runtime, token)
@@ -120,6 +125,13 @@ def _token(config: Config) -> LocalToken | None:
     except OSError as error:
         _log.warning("no local token can be kept, admin routes are shut: %s", error)
         return None
+
+
+def _show_first_key(runtime: Runtime) -> None:
+    """At once, whatever else may fail: nobody can read it again."""
+    if runtime.keyring is not None and runtime.keyring.first is not None:
+        secret = runtime.keyring.first.secret
+        print(f"Admin key, shown only this once: {secret}", flush=True)
 
 
 def _site(runner: web.ServerRunner, config: Config) -> web.TCPSite:

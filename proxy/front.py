@@ -16,6 +16,7 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.api.context import Context
+from proxy.api.guard import check_caller
 from proxy.auth.local_token import LocalToken
 from proxy.core.ids import Ids
 from proxy.routes import RESERVED, ROUTES
@@ -106,12 +107,17 @@ class Front:
             reload=runtime.reload,
             last_reload=lambda: runtime.last_reload,
             started_at=runtime.started_at,
+            authenticator=runtime.authenticator,
         )
 
 
 async def _answer(
-    context: Context, handler: Any, request: web.BaseRequest, params: Mapping[str, str]
+    context: Context,
+    row: Destination,
+    request: web.BaseRequest,
+    params: Mapping[str, str],
 ) -> web.Response:
     request[PARAMS] = params
-    response: web.Response = await handler(request, context)
+    await check_caller(row.access, request, context)
+    response: web.Response = await row.handler(request, context)
     return response

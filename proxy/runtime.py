@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from proxy.auth.access import Access
+from proxy.auth.access import Access, OpenAccess
+from proxy.auth.authenticate import Authenticator
+from proxy.auth.open_keys import make_keyring
 from proxy.config import (
     Config,
     ConfigError,
@@ -50,6 +52,9 @@ from proxy.routing.responses import ResponseOwners
 from proxy.sandbox.sandbox import Sandbox
 from proxy.state.memory import MemoryState
 
+if TYPE_CHECKING:
+    from proxy.auth.keyring import Keyring
+
 _log: Final = logging.getLogger("local_ai")
 _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not bound
 
@@ -67,7 +72,8 @@ class Generation:
 class Runtime:
     """All parts of one running gateway. Open as `async with`.
 
-    `loaded`, `config`, `access` and `pipeline` are those in force now.
+    `loaded`, `config`, `access` and `pipeline` are those in force now; `keyring` is None
+    while authentication is off.
     """
 
     def __init__(self, loaded: Loaded, options: Options | None = None) -> None:
@@ -91,6 +97,7 @@ class Runtime:
         self.sandbox = Sandbox(config.execute, _report)
         self.owners = ResponseOwners()
         self.translator = Translator()
+        self.keyring = self._keyring(config) if config.auth.enabled else None
         self.registry = Registry(config.providers)
         self.discovery = Discovery(
             self.registry,
@@ -114,10 +121,15 @@ class Runtime:
         self._catalog = Catalog(config, self.registry.providers)
 
     async def __aenter__(self) -> Runtime:
+        """Raises NoKeys where authentication is on and its keys cannot be read."""
+        if self.keyring is not None:  # first: it may fail
+            await self._stack.enter_async_context(self.keyring)
         await self._stack.enter_async_context(self.ticker)
         await self._stack.enter_async_context(self.client)
         await self._stack.enter_async_context(self.tasks)
         await self._stack.enter_async_context(self.sandbox)
+        if self.keyring is not None:
+            self.tasks.start(self.keyring.follow(), "keep up with the keys")
         self._rebuild()
         self.registry.on_change(self._rebuild)
         self.metrics.feed(
@@ -143,6 +155,11 @@ class Runtime:
 
     def catalog(self) -> Catalog:
         return self._catalog
+
+    @property
+    def authenticator(self) -> Authenticator | None:
+        """None while authentication is off."""
+        return None if self.keyring is None else self.keyring.authenticator
 
     # -- calls, whatever generation they began with -------------------------------
 
@@ -262,7 +279,14 @@ class Runtime:
             config,
             self.catalog,
             carrier,
-            Passages(config, self.registry, self.catalog, self.owners, access),
+            Passages(
+                config,
+                self.registry,
+                self.catalog,
+                self.owners,
+                access,
+                self.authenticator,
+            ),
             Desk(log, self.metrics),
             self.dispatch,
             instance_id=self._instance_id,
@@ -272,6 +296,8 @@ class Runtime:
 
     def _access(self, config: Config, before: Generation | None) -> Access:
         # Heads remember by it that they were admitted (docs/adr/0007).
+        if config.auth.enabled:
+            return OpenAccess((), ()) if before is None else before.access
         names = (config.server.allowed_hosts, config.server.cors.allowed_origins)
         if before is not None:
             server = before.loaded.config.server
@@ -303,6 +329,11 @@ class Runtime:
         self._catalog = Catalog(self.config, self.registry.providers)
         self.metrics.know_models(self._catalog.labels)
         self.dispatch.queue.reconsider()
+
+    def _keyring(self, config: Config) -> Keyring:
+        url = config.auth.jwt.jwks_url
+        proxy = None if url is None else config.outbound.proxy_for(url)
+        return make_keyring(config, self.client.fetch_for(Tls(), proxy))
 
     def _fetch_for(self, provider: ProviderConfig) -> Fetch:
         origin = self.origins(provider)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from proxy.auth.access import Access
+from proxy.auth.authenticate import Authenticator
 from proxy.auth.local_token import LocalToken
 from proxy.config import Config, Loaded
 from proxy.config.reload import Reload
@@ -23,7 +24,8 @@ class Context:
 
     `catalog` answers the snapshot of now, `active` the requests being served.
     `check` looks at a provider, `reload` takes the reason. `token` is None where
-    none could be kept. `started_at` is seconds since the epoch.
+    none could be kept. `started_at` is seconds since the epoch. `authenticator` is None
+    while authentication is off.
     """
 
     loaded: Loaded
@@ -41,6 +43,7 @@ class Context:
     reload: Callable[[str], Awaitable[Reload]]
     last_reload: Callable[[], Reload | None]
     started_at: float
+    authenticator: Authenticator | None = None
 
     @property
     def config(self) -> Config:

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.api.context import Context
+from proxy.api.owner import headers_of
 from proxy.api.reload_shape import brief_reload, detailed_reload
 from proxy.api.reply import accepts_json, json_reply
 from proxy.auth.access import is_direct
@@ -45,7 +46,7 @@ async def readyz(request: web.BaseRequest, context: Context) -> web.Response:
     """Say whether at least one model can be served, 503 if not."""
     reload = context.last_reload()
     # A problem may quote the file: only this machine is told more than how many.
-    shape = detailed_reload if _is_local(request) else brief_reload
+    shape = detailed_reload if _is_local(request, context) else brief_reload
     is_ready = context.catalog().ready and not context.draining()
     status = "draining" if context.draining() else "not_ready"
     document = {
@@ -57,8 +58,12 @@ async def readyz(request: web.BaseRequest, context: Context) -> web.Response:
 
 
 async def metrics(request: web.BaseRequest, context: Context) -> web.Response:
-    """Answer the metrics: to this machine, or to all with `metrics.public`."""
-    if not context.config.metrics.public and not _is_local(request):
+    """Answer the metrics: to this machine, or to all with `metrics.public`.
+
+    With authentication on, who else may read them has been checked (proxy.api.guard).
+    """
+    is_open = context.config.metrics.public or context.authenticator is not None
+    if not is_open and not _is_local(request, context):
         raise CallerFault(
             "forbidden",
             "Metrics are for this machine, unless `metrics.public` is true.",
@@ -76,7 +81,9 @@ def _execute(sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
-def _is_local(request: web.BaseRequest) -> bool:
+def _is_local(request: web.BaseRequest, context: Context) -> bool:
+    if context.authenticator is not None:  # then pages of any origin may ask
+        return context.access.is_owner(headers_of(request), request.remote or "")
     if not is_direct(name.lower() for name in request.headers):
         return False
     try:

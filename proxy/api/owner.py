@@ -1,4 +1,6 @@
-"""Who may steer: the owner, from this machine, with the local token (http-api §1)."""
+"""Who may steer while authentication is off: the owner, from this machine, with the
+local token (http-api §1).
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ Handler = Callable[[web.BaseRequest, Context], Awaitable[web.Response]]
 
 
 def for_owner(handler: Handler) -> Handler:
-    """Let only the owner through to a handler.
+    """Let only the owner through to a handler, while authentication is off.
 
     It raises CallerFault `forbidden`, `missing_authorization`, `invalid_token`,
     GatewayFault `not_configured`.
     """
 
     async def guarded(request: web.BaseRequest, context: Context) -> web.Response:
-        check_owner(request, context)
+        # With authentication on, the scope has been checked (proxy.api.guard).
+        if context.authenticator is None:
+            check_owner(request, context)
         return await handler(request, context)
 
     return guarded

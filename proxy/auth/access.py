@@ -130,6 +130,10 @@ class OpenAccess(Access):
     def admit(self, headers: Headers) -> None:
         """Let everybody come as far as the credential."""
 
+    def is_owner(self, headers: Headers, peer: str) -> bool:
+        """As while authentication is off, but never a page: all of them may ask."""
+        return "origin" not in headers and super().is_owner(headers, peer)
+
     def _origin_is_known(self, origin: str, host: str) -> bool:
         return True
 

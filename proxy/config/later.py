@@ -15,16 +15,14 @@ from proxy.config.options import Options
 from proxy.config.problems import Path, Report, Source
 from proxy.config.schema import File
 from proxy.config.schema_models import ModelConfig
+from proxy.config.schema_policy import AuthConfig
 from proxy.config.schema_providers import ProviderEntry
 from proxy.config.validate import Validated
 
 _REFUSED: Final = {
-    "auth.enabled": "is not available in this version: keys and limits are not "
-    "enforced yet",
     "server.workers": "several workers need a shared state, which this version does "
     "not have; leave it at 1",
     "state.url": "shared state is not available in this version; leave it at memory://",
-    "database.url": "no database is used by this version; leave the key out",
     "cache.enabled": "replies are not cached by this version; leave the key out",
     "rate_limits": "limits are not enforced by this version; leave the key out",
     "budgets": "budgets are not enforced by this version; leave the key out",
@@ -45,6 +43,7 @@ _IGNORED_OF_MODELS: Final[Mapping[str, str]] = {
 }
 _ANY_PROVIDER: Final = ProviderEntry(id="any", kind="demo")
 _ANY_MODEL: Final = ModelConfig(id="any")
+_KEYS_ONLY: Final = "the database holds keys alone in this version; set auth.enabled too, or leave it out"
 _NO_EFFECT: Final = "has no effect in this version"
 
 
@@ -55,6 +54,8 @@ def refuse_what_is_not_there(read: Validated, report: Report) -> None:
         key, value = _at(read.file, place)
         if value != _at(usual, place)[1]:
             report.error(key, message)
+    if read.file.database.url is not None and not read.file.auth.enabled:
+        report.error(("database", "url"), _KEYS_ONLY)
     _warn_of_ignored((), read.file, usual, _IGNORED, report)
     for at, entry in read.providers:
         path: Path = ("providers", at)
@@ -64,11 +65,11 @@ def refuse_what_is_not_there(read: Validated, report: Report) -> None:
 
 
 def warn_of_unused_environment(
-    environ: Mapping[str, str], options: Options, report: Report
+    environ: Mapping[str, str], options: Options, auth: AuthConfig, report: Report
 ) -> None:
     """Say which variables and flags were given that nothing uses yet."""
     unused = {
-        "DATABASE_URL": "no database is used by this version",
+        "DATABASE_URL": "the database is named by database.url",
         "REDIS_URL": "no shared state is used by this version",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "no traces are sent by this version",
     }
@@ -76,7 +77,7 @@ def warn_of_unused_environment(
         if lookup(environ, name) is not None:
             report.sources[(name,)] = Source("environment", name=name)
             report.warn((name,), f"{_NO_EFFECT}: {subject}")
-    if options.jwt_secret:
+    if options.jwt_secret and not auth.enabled:
         path: Path = ("jwt",)
         report.sources[path] = Source("command line", name="--jwt-secret")
         report.warn(path, f"{_NO_EFFECT}: no key or token is asked for")

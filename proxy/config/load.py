@@ -67,7 +67,7 @@ def load(
     read = validate(tree, report)
     config = Assembly(argv_options, environ, report).config(tree, read)
     refuse_what_is_not_there(read, report)
-    warn_of_unused_environment(environ, argv_options, report)
+    warn_of_unused_environment(environ, argv_options, config.auth, report)
     report.raise_errors()
     sources = {dotted(path): str(at) for path, at in report.sources.items() if path}
     return Loaded(config, tuple(report.warnings), MappingProxyType(sources), file)

@@ -14,7 +14,7 @@ from proxy.config.problems import Problem
 from proxy.config.value import Config
 
 _OF_SERVER: Final = ("host", "port", "workers", "tls")
-_SECTIONS: Final = ("database", "state", "execute", "data_dir")
+_SECTIONS: Final = ("auth", "database", "state", "execute", "data_dir")
 
 
 @dataclass(frozen=True, slots=True)

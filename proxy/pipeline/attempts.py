@@ -20,6 +20,7 @@ from proxy.core.types import Pair
 from proxy.pipeline import heads
 from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.model import ModelRequest
+from proxy.pipeline.narrowed import narrowed
 from proxy.pipeline.order import Course, Order
 from proxy.pipeline.translation import Unsayable
 from proxy.relay.client import Outgoing
@@ -181,16 +182,20 @@ class Attempts:
     # -- choosing ------------------------------------------------------------------------
 
     def _choose(self, course: Course, request: ModelRequest) -> _Choice:
-        if request.pinned is not None:
-            chosen = self._dispatch.chooser.choose(request.pinned, request)
-            return request.pinned, chosen
+        chooser, principal = self._dispatch.chooser, course.principal
+        if (pinned := request.pinned) is not None:
+            pinned = narrowed(pinned, principal) if principal.models else pinned
+            return pinned, chooser.choose(pinned, request)
         operation = ASKABLE[course.call.operation]
-        resolution, candidates = self._dispatch.chooser.find(
+        resolution, candidates = chooser.find(
             self._catalog(), request.model, operation, request
         )
+        if principal.models:
+            resolution = narrowed(resolution, principal)
+            candidates = chooser.choose(resolution, request)
         if request.previous_response_id is not None:
             resolution = self._at_its_maker(course, request, resolution)
-            candidates = self._dispatch.chooser.choose(resolution, request)
+            candidates = chooser.choose(resolution, request)
         return resolution, candidates
 
     def _choose_again(
@@ -285,11 +290,14 @@ class Attempts:
     ) -> Lease:
         """Wait for a slot, no longer in all than the queue allows."""
         record = course.record
-        holder, name = record.key or record.tenant, record.key
+        principal = course.principal
+        priority = principal.priority
+        if priority is None:
+            priority = priority_of(self._config.priorities, principal.key_name)
         claim = Claim(
             candidates,
-            holder,
-            priority_of(self._config.priorities, name),
+            principal.key or principal.user or principal.tenant,
+            priority,
             max(0.0, self._config.routing.queue.max_wait_seconds - record.queue_s),
             choose,
         )

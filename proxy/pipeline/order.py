@@ -12,7 +12,7 @@ from proxy.accounting.prices import is_free
 from proxy.config import ModelConfig, Timeouts
 from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
-from proxy.core.types import Pair, Record
+from proxy.core.types import ANYONE, Pair, Principal, Record
 from proxy.pipeline.translation import Translation
 from proxy.relay.client import Outgoing
 from proxy.relay.keepalive import KeepAlive
@@ -117,7 +117,7 @@ def limits_of(timeouts: Timeouts, *, is_bounded: bool) -> Limits:
 class Course:
     """One call under way, from the door to its record.
 
-    `cors` are the fields a permitted web page needs; `order` what is asked of whom,
+    `principal` is who calls, once that is known; `cors` are the fields a permitted web page needs; `order` what is asked of whom,
     once that is known. `watch` reads the stream that passes; `framing` is that of the
     reply the caller is getting, once it is a stream of events; `interruption` is why
     the gateway itself ends the call, `farewell` what is said before it does, `cancel`
@@ -133,6 +133,7 @@ class Course:
     cancel: Callable[[], object] | None
     framing: Framing = Framing.PLAIN
     interruption: GatewayError | None = None
+    principal: Principal = ANYONE
     cors: tuple[Pair, ...] = ()
     order: Order | None = None
     watch: Watch | Translated | None = None

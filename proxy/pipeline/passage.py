@@ -14,10 +14,12 @@ from urllib.parse import parse_qs
 from providers.base import OPERATIONS, Reach
 from providers.wire.dialect import Dialect
 from proxy.auth.access import Access
+from proxy.auth.authenticate import Authenticator
+from proxy.auth.permission import ADMIN, check_forward, check_reach, check_scope
 from proxy.config import Config
 from proxy.core.call import Body, Call
 from proxy.core.errors import CallerFault
-from proxy.core.types import Record
+from proxy.core.types import ANYONE, Principal, Record
 from proxy.pipeline import heads
 from proxy.pipeline.model import check_size
 from proxy.pipeline.order import Order, Treatment, limits_of
@@ -51,28 +53,35 @@ def dialect_of(path: str) -> Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Passages:
-    """Makes orders of calls that name their provider, or leave it to the default."""
+    """Makes orders of calls that name their provider, or leave it to the default.
+
+    `authenticator` is None while authentication is off: what is the owner's is then
+    for this machine, else for who has the scope `admin`.
+    """
 
     config: Config
     registry: Registry
     catalog: Callable[[], Catalog]
     owners: ResponseOwners
     access: Access
+    authenticator: Authenticator | None = None
 
-    def order(self, call: Call, record: Record, via: str) -> tuple[Order, Outgoing]:
+    def order(
+        self, call: Call, record: Record, via: str, principal: Principal = ANYONE
+    ) -> tuple[Order, Outgoing]:
         """Choose the provider and say what to send.
 
-        Raises CallerFault `forbidden`, `not_found`, `provider_not_found`,
-        `body_too_large`, GatewayFault `not_configured`, ProviderFault
+        Raises CallerFault `forbidden`, `model_not_allowed`, `not_found`,
+        `provider_not_found`, `body_too_large`, GatewayFault `not_configured`, ProviderFault
         `all_providers_unavailable`.
         """
         provider, path, target = self._destination(call, record)
         limit, prefix = None, None
         if call.operation == PASS_THROUGH:
-            limit = self._limit(call, provider, path)
+            limit = self._limit(call, provider, path, principal)
             prefix = call.target.removesuffix(target)
-        elif call.operation == FORWARD and provider.adapter.keeps(call.method, path):
-            self._check_owner(call)
+        elif call.operation == FORWARD:
+            self._check_forward(call, provider, path, principal)
         prepared = provider.adapter.passage(target, call.headers.pairs)
         streams = call.method == "POST" and path in _STREAMS
         order = Order(
@@ -119,13 +128,29 @@ class Passages:
                 return model.candidates[0].provider
         return select.for_unknown_paths(self.registry, self.config)
 
-    def _limit(self, call: Call, provider: Provider, path: str) -> int | None:
+    def _limit(
+        self, call: Call, provider: Provider, path: str, principal: Principal
+    ) -> int | None:
         """Answer how large the body may be: inference has a limit, the rest none."""
         reach = provider.adapter.reach(call.method, path)
-        if reach is Reach.OWNER:
+        if self.authenticator is not None:
+            # Nothing of the body is read: a list of models lets none through.
+            check_reach(principal, reach, None)
+        elif reach is Reach.OWNER:
             self._check_owner(call)
         limited = reach is Reach.INFERENCE
         return self.config.server.max_body_bytes if limited else None
+
+    def _check_forward(
+        self, call: Call, provider: Provider, path: str, principal: Principal
+    ) -> None:
+        is_owners = provider.adapter.keeps(call.method, path)
+        if self.authenticator is not None:
+            check_forward(principal, is_cloud=not provider.local)
+            if is_owners:
+                check_scope(principal, ADMIN)
+        elif is_owners:
+            self._check_owner(call)
 
     def _check_owner(self, call: Call) -> None:
         if not self.access.is_owner(call.headers, call.peer):

@@ -11,11 +11,12 @@ from typing import Final
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.envelopes import Problem, in_stream, render
+from proxy.auth.permission import INFERENCE, check_scope
 from proxy.config import Config
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
-from proxy.core.types import ANYONE, Headers, Pair, Record
+from proxy.core.types import ANYONE, Headers, Pair, Principal, Record
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Metrics
 from proxy.pipeline import heads, model, nearby
@@ -113,7 +114,8 @@ class Pipeline:
         """
         course = self._begin(call, reply, cancel)
         try:
-            self._admit(course)
+            if not self._admit(course):
+                await self._admit_later(course)
             operation = ASKABLE.get(call.operation)
             if call.operation == UNIFIED:
                 await self._unify(course)
@@ -172,7 +174,7 @@ class Pipeline:
             if await self._nearby.answer_object(course):
                 return
             self._note_owners()
-        order, out = passages.order(call, course.record, self._via)
+        order, out = passages.order(call, course.record, self._via, course.principal)
         if is_upgrade(call):
             course.order = order
             await self._tunnels.run(course, order)
@@ -195,7 +197,8 @@ class Pipeline:
         for course in self._courses:
             self._carrier.note_owner(course)
 
-    def _admit(self, course: Course) -> None:
+    def _admit(self, course: Course) -> bool:
+        """Let the call in, or raise; False where a token's issuer is to be asked."""
         call, access = course.call, self._passages.access
         if self._draining:
             raise GatewayFault(
@@ -206,6 +209,18 @@ class Pipeline:
         if admitted is None:
             admitted = memo[access] = self._look_at(call.headers)
         course.cors = admitted
+        authenticator = self._passages.authenticator
+        if authenticator is None:
+            return True
+        principal = authenticator.try_authenticate(call.headers)
+        if principal is not None:
+            _know(course, principal)
+        return principal is not None
+
+    async def _admit_later(self, course: Course) -> None:
+        authenticator = self._passages.authenticator
+        assert authenticator is not None
+        _know(course, await authenticator.authenticate(course.call.headers))
 
     def _look_at(self, headers: Headers) -> tuple[Pair, ...]:
         """Admit a head, or raise; answers what a permitted web page needs.
@@ -263,6 +278,14 @@ class Pipeline:
             self._carrier.ticker.discard(course.keep_alive)
         self._desk.metrics.observe(record)
         self._desk.log.write(record)
+
+
+def _know(course: Course, principal: Principal) -> None:
+    """Note who calls. Raises CallerFault `forbidden` for who may call no model."""
+    record = course.record
+    record.tenant, record.key = principal.tenant, principal.key
+    course.principal = principal
+    check_scope(principal, INFERENCE)
 
 
 def _dialect(call: Call) -> Dialect:

@@ -15,6 +15,7 @@ from providers.base import OPERATIONS, Operation
 from providers.wire.members import read_members
 from providers.wire.translate.fields import Node
 from providers.wire.translate.problems import InvalidField, Refused
+from proxy.auth.permission import may_use
 from proxy.core.errors import CallerFault, GatewayFault
 from proxy.core.types import Headers
 from proxy.pipeline.answer import answer
@@ -156,6 +157,7 @@ def _name(provider: Provider | None, model: str | None) -> str:
 
 def _answer_models(course: Course, catalog: Catalog, at: Provider | None) -> None:
     models = catalog.models if at is None else catalog.at(at.id)
+    models = tuple(one for one in models if may_use(course.principal, one.id))
     document: dict[str, Any] = {
         "object": "list",
         "data": [_entry(model) for model in models],

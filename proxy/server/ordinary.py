@@ -37,7 +37,7 @@ class Destination(Protocol):
     """A row of the route table, as the door needs it.
 
     Exactly one of `operation` (for the pipeline) and `handler` is set; `fixed`
-    are path variables that the row itself decides; `prefix_segments` is how many
+    are path variables that the row itself decides; `access` says who may call; `prefix_segments` is how many
     segments are ours before a pass-through path begins; `hot` are the targets of
     POSTs, exactly as sent, that the fast door may take.
     """
@@ -46,6 +46,8 @@ class Destination(Protocol):
     def method(self) -> str: ...
     @property
     def path(self) -> str: ...
+    @property
+    def access(self) -> str: ...
     @property
     def operation(self) -> str | None: ...
     @property
@@ -61,7 +63,7 @@ class Destination(Protocol):
 
 
 class OrdinaryDoor:
-    """aiohttp's request handler. `run` is the pipeline, `plain` calls a handler."""
+    """aiohttp's request handler. `run` is the pipeline, `plain` calls a row's handler."""
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class OrdinaryDoor:
         access: Access,
         run: Callable[[Call, Reply], Awaitable[None]],
         plain: Callable[
-            [Any, web.BaseRequest, Mapping[str, str]], Awaitable[web.Response]
+            [Destination, web.BaseRequest, Mapping[str, str]], Awaitable[web.Response]
         ],
         *,
         body_idle_s: float,
@@ -157,7 +159,7 @@ class OrdinaryDoor:
         shown_id: str,
     ) -> web.Response:
         self._access.admit(headers)
-        response = await self._plain(match.row.handler, request, match.params)
+        response = await self._plain(match.row, request, match.params)
         pairs = ids(shown_id, _spoken((match.row,), headers))
         return _dressed(response, [*pairs, *self._access.cors(headers)])
 

@@ -39,6 +39,7 @@ INPUT_OUTPUT = {
 }  # fmt: skip
 LATE_IMPORTS = {
     "proxy.__main__",
+    "proxy.auth.open_keys",
     "proxy.auth.tokens",
     "proxy.cli",
     "proxy.storage.schema",

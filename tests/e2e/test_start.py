@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from tests.parts.gateway import Gateway, Start, run_to_end
+from tests.parts.gateway import ROOT, Gateway, Start, run_to_end
 from tests.parts.llama import llama_server, need_parts
 from tests.parts.missing import need_program
 from tests.parts.ports import HOST, is_taken
@@ -131,10 +134,54 @@ async def test_an_exposed_address_without_authentication_is_warned_about(
     assert re.search("key|auth", warnings[0])
 
 
-def test_authentication_is_refused_while_it_is_not_enforced(tmp_path: Path) -> None:
+async def test_the_first_start_with_keys_shows_an_admin_key_once(
+    tmp_path: Path, gateway: Start
+) -> None:
+    data = {"PROXY_DATA_DIR": str(tmp_path / "keys")}
+    flags = ("--no-discover", "--enable-auth")
+    first = await gateway(None, *flags, variables=data)
+    await _until_greeted(first)
+    [line] = [one for one in first.stdout.splitlines() if "Admin key" in one]
+    secret = line.split()[-1]
+    assert re.fullmatch("lai_[0-9a-f]{32}", secret)
+    await first.stopped()
+    again = await gateway(None, *flags, variables=data)
+    await _until_greeted(again)
+    assert "Admin key" not in again.stdout
+    for headers, status in (({}, 401), ({"x-api-key": secret}, 200)):
+        async with aiohttp.request(
+            "GET", f"{again.url}/admin/providers", headers=headers
+        ) as reply:
+            assert reply.status == status
+
+
+def test_keys_that_cannot_be_read_let_nobody_start(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "local-ai.db").write_text("no database at all" * 100)
     done = run_to_end(tmp_path, None, "--no-discover", "--enable-auth")
-    assert done.code == 2
-    assert "auth" in done.stdout + done.stderr
+    assert done.code == 1
+    assert "Cannot read the keys" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_keys_no_database_is_loaded(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from proxy.app import doors\n"
+        "from proxy.config import Options, load\n"
+        "from proxy.runtime import Runtime\n"
+        "async def main():\n"
+        "    loaded = load(Options(no_discover=True), {}, places=())\n"
+        "    async with Runtime(loaded) as runtime:\n"
+        "        doors(runtime)\n"
+        "asyncio.run(main())\n"
+        "print([name for name in ('sqlalchemy', 'sqlite3', 'jwt') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True,
+        check=False, timeout=20, env={"PROXY_DATA_DIR": str(tmp_path), "PATH": ""},
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
 def test_version(tmp_path: Path) -> None:

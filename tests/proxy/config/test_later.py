@@ -18,13 +18,6 @@ MODEL = "id: m, providerId: vllm"
     ("text", "told"),
     [
         (
-            "auth: {enabled: true}",
-            (
-                "1: auth.enabled: is not available in this version: keys and limits are not "
-                "enforced yet"
-            ),
-        ),
-        (
             "server: {workers: 2}",
             (
                 "1: server.workers: several workers need a shared state, which this version "
@@ -40,7 +33,10 @@ MODEL = "id: m, providerId: vllm"
         ),
         (
             "database: {url: 'postgresql://x'}",
-            "1: database.url: no database is used by this version; leave the key out",
+            (
+                "1: database.url: the database holds keys alone in this version; set "
+                "auth.enabled too, or leave it out"
+            ),
         ),
         (
             "cache: {enabled: true}",
@@ -64,9 +60,10 @@ def test_what_would_guard_is_refused(faults: Faults, text: str, told: str) -> No
     assert faults(text) == [told]
 
 
-def test_enabling_authentication_by_flag_is_refused(faults: Faults) -> None:
-    (told,) = faults("", enable_auth=True)
-    assert told.startswith("command line: --enable-auth: is not available")
+def test_a_database_is_for_keys(read: Read) -> None:
+    loaded = read("database: {url: 'postgresql://x'}", enable_auth=True)
+    assert loaded.config.database.url == "postgresql://x"
+    assert loaded.warnings == ()
 
 
 def test_several_workers_are_refused_by_flag_and_variable(faults: Faults) -> None:
@@ -94,13 +91,18 @@ def test_the_same_keys_at_their_defaults_are_fine(read: Read) -> None:
 )
 def test_a_variable_that_nothing_uses_is_a_warning(warnings: Faults, name: str) -> None:
     (told,) = warnings("", {name: "x://hunter2"})
-    assert told.startswith(f"environment: {name}: has no effect in this version: no ")
+    assert told.startswith(f"environment: {name}: has no effect in this version: ")
     assert "hunter2" not in told
 
 
 def test_a_token_secret_is_said_to_have_no_effect(warnings: Faults) -> None:
     told = warnings("", jwt_secret="hunter2")
     assert any("--jwt-secret: has no effect" in line for line in told)
+
+
+def test_with_authentication_on_it_has(read: Read) -> None:
+    loaded = read("", jwt_secret="x" * 32, enable_auth=True)
+    assert not any("no effect" in str(told) for told in loaded.warnings)
 
 
 def test_defaults_are_refused_nothing() -> None:

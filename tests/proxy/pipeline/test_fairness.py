@@ -1,7 +1,6 @@
 """Keys that flood the queue neither keep others out of it nor hold them up for long.
 
-Requests carry the name of their key in a field here, as there is nothing else yet that
-could give it to their records.
+Requests carry the name of their key in a field here, so that no key need be made.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from proxy.core import clock
+from proxy.core.types import Principal
 from tests.parts.faulty import Peer
 from tests.parts.http_text import Message, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
@@ -120,12 +120,13 @@ def ask_as(site: Site, key: str) -> asyncio.Future[Message]:
 
 
 def take_keys_from_a_field(site: Site) -> None:
-    """Do what authentication will do: name the key in the record."""
+    """Do what authentication does: say who calls."""
     attempts: Any = site.runtime.pipeline._attempts
     serve = attempts.serve
 
     async def named(course: Any, request: Any) -> None:
-        course.record.key = course.call.headers.get(KEY)
+        key = course.call.headers.get(KEY)
+        course.principal = Principal(key=key, key_name=key)
         await serve(course, request)
 
     attempts.serve = named
