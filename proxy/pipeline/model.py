@@ -43,6 +43,7 @@ _LONGEST_SHAPE: Final = 1024
 # Members whose values decide what is sent besides the body.
 _DECIDING: Final = ("model", "stream", "stream_options")
 _SIGNED: Final = frozenset({Dialect.MESSAGES, Dialect.RESPONSES})
+_STREAM_UNLESS_TOLD: Final = frozenset({"ollama_chat", "ollama_generate"})
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
@@ -288,6 +289,7 @@ class JsonRequest:
             adapter,
             candidate.upstream_model,
             call.headers.pairs,
+            candidate.model.params.set_ if candidate.model else {},
         )
         said = translator.write(errand, asked, self._turn())
         return Order(
@@ -403,8 +405,8 @@ def _shape(call: Call, operation: Operation, members: Members) -> _Shape:
     try:
         model = _named(members.text("model"))
         stream = members.flag("stream")
-        if stream is None:  # Ollama's stream unless they are told not to
-            stream = operation.dialect is Dialect.OLLAMA
+        if stream is None:
+            stream = operation.name in _STREAM_UNLESS_TOLD
         shape = _Shape(model, stream)
     except WrongType as error:
         raise _wrong_type(error) from error

@@ -122,7 +122,11 @@ class Talks:
             written = CODECS[errand.way.dialect].write_request(suited, target)
         except Refused as error:
             raise refusal(error) from error
-        return written, [*dropped, *written.dropped]
+        # What the caller's dialect does not know is the provider's: it was meant for it.
+        own = {n: v for n, v in errand.own.items() if n in asked.extras}
+        written.body.update(own)
+        left = [name for name in (*dropped, *written.dropped) if name not in own]
+        return written, left
 
     def keep(self, turn: Turn, response: dict[str, Any], who: Speaker) -> None:
         """Keep a response that is complete, and the conversation up to it."""

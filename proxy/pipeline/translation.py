@@ -52,7 +52,8 @@ class Unreadable(Exception):
 @dataclass(frozen=True, slots=True)
 class Errand:
     """Who asks whom: the caller's operation, the provider's that stands in for it
-    (`way`), its adapter, the model's name there, the caller's fields.
+    (`way`), its adapter, the model's name there, the caller's fields, and `own`: what
+    the operator sets for this model.
     """
 
     caller: Operation
@@ -60,6 +61,7 @@ class Errand:
     adapter: Adapter
     model: str
     headers: Sequence[Pair]
+    own: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

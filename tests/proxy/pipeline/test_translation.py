@@ -343,3 +343,34 @@ async def test_comments_go_out_while_a_provider_is_silent(
     await caller.until(b'"Hi"')
     site.later(16)
     await caller.until(b": keep-alive")
+
+
+async def test_what_the_operator_sets_for_the_provider_reaches_it(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(
+        answers(whole(json.dumps(ANSWER).encode())),
+        provider={"kind": "openai-compatible"},
+        models=[
+            {
+                "id": "tiny",
+                "providerId": "box",
+                "params": {"set": {"chat_template_kwargs": {"enable_thinking": False}}},
+            }
+        ],
+    )
+    reply = await site.ask(post(MESSAGES, asked(inference_geo="eu")))
+    sent = json.loads(site.upstream.requests[0].body)
+    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+    told = reply.header("x-proxy-applied")
+    assert told == "set=chat_template_kwargs, dropped=inference_geo"
+
+
+async def test_embeddings_are_no_stream(open_site: OpenSite) -> None:
+    body = b'{"embeddings":[[0.5]],"prompt_eval_count":1}'
+    site = await open_site(answers(whole(body)), provider={"kind": "ollama"})
+    reply = await site.ask(post("/api/embed", b'{"model":"tiny","input":"a"}'))
+    assert reply.body == body
+    record = await site.record()
+    assert not record.stream
+    assert record.prompt_tokens == 1
