@@ -26,8 +26,8 @@ from tests.parts.until import until
 
 REQUESTS = 60
 CHUNKS = 200
-CALLS_PER_REQUEST = 620
-CALLS_PER_CHUNK = 31
+CALLS_PER_REQUEST = 250
+CALLS_PER_CHUNK = 17
 
 REPLY = json.dumps({
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "mock",
