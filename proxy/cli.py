@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from proxy.config import Loaded, Problem
 
 FINE, FAILED, BAD_USAGE = 0, 1, 2
+_KEYS_VERB: Final = "keys"
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; answers the exit code."""
+    if arguments[:1] == [_KEYS_VERB]:  # has verbs of its own
+        return _keys_verbs(arguments[1:])
     given = parse(arguments)
     options = Options(**{flag.name: getattr(given, flag.name) for flag in flags()})
     try:
@@ -133,6 +136,16 @@ def _doctor(options: Options) -> int:
     return examine(loaded)
 
 
+def _keys(_: Options) -> int:
+    return _keys_verbs(())
+
+
+def _keys_verbs(arguments: Sequence[str]) -> int:
+    from proxy.keys import run as run_keys
+
+    return run_keys(arguments)
+
+
 def _load(options: Options) -> Loaded | None:
     """Load the configuration, telling what is odd; None after telling what is wrong."""
     from proxy.config import ConfigError, load
@@ -164,4 +177,5 @@ VERBS: Final[Mapping[str, tuple[Callable[[Options], int], str]]] = {
     "routes": (_routes, "list every URL"),
     "models": (_models, "look for servers once and list their models"),
     "doctor": (_doctor, "find what is wrong on this machine"),
+    _KEYS_VERB: (_keys, "make, list, revoke and rotate keys; first on the line"),
 }

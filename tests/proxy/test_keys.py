@@ -1,0 +1,100 @@
+"""`python -m proxy keys`, on a database in a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.cli import run
+
+Shown = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROXY_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def told(capsys: Shown, *arguments: str) -> Any:
+    assert run(["keys", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_key_is_made_listed_rotated_and_revoked(capsys: Shown) -> None:
+    made = told(
+        capsys, "create", "app", "--tenant", "team-a", "--scope", "execute",
+        "--scope", "inference", "--model", "tin*", "--priority", "3", "--days", "2",
+    )  # fmt: skip
+    secret = made.pop("secret")
+    assert secret.startswith("lai_")
+    assert (made["name"], made["tenant"], made["priority"]) == ("app", "team-a", 3)
+    assert (made["scopes"], made["models"]) == (["execute", "inference"], ["tin*"])
+    assert made["expires_at"] - made["created_at"] == pytest.approx(2 * 86_400)
+    assert told(capsys, "list") == [made]
+    rotated = told(capsys, "rotate", made["id"], "--grace-hours", "1")
+    assert rotated["secret"] != secret
+    assert rotated["former_until"] > rotated["created_at"]
+    assert told(capsys, "revoke", made["id"])["revoked_at"]
+    [row] = told(capsys, "list")
+    assert row["revoked_at"]
+    assert run(["keys", "rotate", made["id"]]) == 1
+    assert "revoked" in capsys.readouterr().err
+
+
+def test_no_hash_and_no_secret_is_listed(capsys: Shown) -> None:
+    secret = told(capsys, "create", "app")["secret"]
+    assert run(["keys", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert secret not in shown
+    assert secret[:8] in shown
+    assert "good" in shown
+    assert "hash" not in json.dumps(told(capsys, "list"))
+
+
+def test_people_are_shown_the_secret_once(capsys: Shown) -> None:
+    assert run(["keys", "create", "app"]) == 0
+    lines = dict(
+        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()
+    )
+    assert lines["secret"].startswith(lines["prefix"])
+    assert (lines["scopes"], lines["expires_at"]) == ("inference", "-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["create", " "], 1, "name should be"),
+        (["create", "a", "--days", "-1"], 1, "expires_at has passed"),
+        (["create", "a", "--priority", "9999"], 1, "priority should be"),
+        (["revoke", "key_of_nobody"], 1, "no such key"),
+        (["list", "--config", "not-there.yaml"], 2, "not-there.yaml"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    capsys: Shown, arguments: list[str], code: int, error: str
+) -> None:
+    assert run(["keys", *arguments]) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert error in shown.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["frobnicate"], ["create", "a", "--scope", "everything"]]
+)
+def test_what_is_not_known_is_refused(capsys: Shown, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["keys", *arguments])
+    assert ended.value.code == 2
+
+
+def test_a_database_that_is_none_is_told(capsys: Shown, data: Path) -> None:
+    data.mkdir()
+    (data / "local-ai.db").write_text("no database at all" * 100)
+    assert run(["keys", "list"]) == 1
+    assert "cannot be reached" in capsys.readouterr().err
