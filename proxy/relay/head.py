@@ -88,8 +88,10 @@ class HeadReader:
     def read(self, raw: bytes, method: str) -> ReplyHead:
         """As `read_reply`."""
         found = _ONE_LENGTH.search(raw)
-        if found is None or method == "HEAD":
+        if method == "HEAD":
             return read_reply(raw, method)
+        if found is None:
+            return self._known.get(raw) or self._read_unsized(raw, method)
         start, end = found.span(1)
         # NUL: no head without the number may be taken for one that had it.
         head = self._known.get(key := raw[:start] + b"\0" + raw[end:])
@@ -101,6 +103,10 @@ class HeadReader:
         return ReplyHead(
             status, head.pairs, int(raw[start:end]), False, head.keep_alive, head.memo
         )
+
+    def _read_unsized(self, raw: bytes, method: str) -> ReplyHead:
+        head = read_reply(raw, method)
+        return self._remember(raw, head) if head.chunked else head
 
     def _remember(self, key: bytes, head: ReplyHead) -> ReplyHead:
         if len(self._known) >= _REMEMBERED:

@@ -267,6 +267,11 @@ def test_heads_that_differ_in_their_length_share_a_memo() -> None:
     assert other.memo is not first.memo
 
 
+def test_the_head_of_a_stream_is_remembered_too() -> None:
+    reader, raw = HeadReader(), OK + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert reader.read(raw, "POST") is reader.read(raw, "POST")
+
+
 def test_only_so_many_heads_are_remembered() -> None:
     reader = HeadReader()
     for number in range(1000):
