@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
 from proxy.auth.api_keys import revoke_key
 from proxy.core import clock
 from proxy.routes import ROUTES, Route
-from tests.parts.faulty import Script
+from tests.parts.faulty import Faulty, Script
 from tests.parts.http_text import Message, post, whole
 from tests.parts.inside import CHAT, Site
 from tests.parts.keys import admin_key, bearer, guarded_site, issue, keyring
 from tests.parts.scripts import BODY, answers, ask, error_of
-from tests.parts.tokens import SECRET, hs256
+from tests.parts.tokens import SECRET, Issuer, hs256
 from tests.parts.until import until
 from tests.proxy.test_routes import example
 
 REPLY = whole(b'{"id":"resp_1","object":"response"}')
 NEEDS_KEY = [row for row in ROUTES if row.access not in ("public", "local")]
+OpenUpstream = Callable[[Script], Awaitable[Faulty]]
 PUBLIC = [row for row in ROUTES if row.access == "public"]
 
 
@@ -28,6 +30,12 @@ PUBLIC = [row for row in ROUTES if row.access == "public"]
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with guarded_site(script(), fast=request.param, **TWO_MODELS) as opened:
         yield opened
+
+
+@pytest.fixture
+async def open_upstream() -> AsyncIterator[OpenUpstream]:
+    async with AsyncExitStack() as stack:
+        yield lambda play: stack.enter_async_context(Faulty(play))
 
 
 @pytest.fixture
@@ -260,6 +268,38 @@ async def test_tokens_are_taken_and_make_the_first_key_needless() -> None:
         expired = hs256({**claims, "exp": clock.wall() - 60})
         reply = await site.ask(post(CHAT, BODY, bearer(expired)))
         assert (reply.status, code(reply)) == (401, "expired_token")
+
+
+async def test_tokens_of_an_issuer_are_checked_with_its_keys(
+    open_upstream: OpenUpstream,
+) -> None:
+    issuer, stranger = Issuer("ES256"), Issuer("ES256")
+    published = json.dumps({"keys": [issuer.jwk]}).encode()
+    upstream = await open_upstream(answers(whole(published)))
+    jwt = {"jwksUrl": f"{upstream.url}/keys", "algorithms": ["ES256"]}
+    async with guarded_site(script(), auth={"jwt": jwt}) as site:
+        claims = {"exp": clock.wall() + 60, "scope": "inference"}
+        for token, status in (
+            (issuer.sign(claims), 200), (issuer.sign(claims), 200),
+            (stranger.sign(claims), 401), (issuer.sign({}), 401),
+        ):  # fmt: skip
+            reply = await site.ask(post(CHAT, BODY, bearer(token)))
+            assert reply.status == status
+        listed = await site.ask(ask("GET", "/v1/models", bearer(issuer.sign(claims))))
+        assert listed.status == 200
+    [asked] = upstream.requests
+    assert asked.target == "/keys"
+
+
+async def test_an_issuer_that_is_away_is_no_fault_of_the_caller(
+    open_upstream: OpenUpstream,
+) -> None:
+    upstream = await open_upstream(answers(whole(b"no keys")))
+    jwt = {"jwksUrl": f"{upstream.url}/keys", "algorithms": ["ES256"]}
+    async with guarded_site(script(), auth={"jwt": jwt}) as site:
+        token = Issuer("ES256").sign({"exp": clock.wall() + 60})
+        reply = await site.ask(post(CHAT, BODY, bearer(token)))
+        assert (reply.status, code(reply)) == (502, "upstream_error")
 
 
 async def test_pages_of_any_origin_may_ask_but_with_no_cookie(site: Site) -> None:
