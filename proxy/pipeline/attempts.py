@@ -15,6 +15,7 @@ from providers.base import ASKABLE
 from providers.wire.dialect import Dialect, Framing
 from proxy.config import Config
 from proxy.core import clock
+from proxy.core.call import Call
 from proxy.core.errors import CallerFault, GatewayError, ProviderFault
 from proxy.core.types import Pair
 from proxy.pipeline import heads
@@ -141,6 +142,8 @@ class Attempts:
             )
             out, ride = request.outgoing(order), Ride(carrier, course, order)
             origin = carrier.origin_of(candidate.provider.config)
+            if request.stream and order.translation is None:
+                course.began = partial(_let_go, course.call, request, out)
             try:
                 outcome = ride.ended(await ride.run(carrier.client, origin, out))
             except (UpstreamFailed, CallerStalled) as error:
@@ -343,6 +346,14 @@ class Attempts:
 
 def _none_because(error: GatewayError) -> NoReturn:
     raise error
+
+
+def _let_go(call: Call, request: ModelRequest, out: Outgoing) -> None:
+    """Keep no prompt for as long as its answer streams: it is sent to nobody else."""
+    call.body.whole = None
+    request.let_go()
+    if isinstance(out.body, bytes):
+        out.body = b""
 
 
 def _being_tried(candidate: Candidate) -> Outcome:

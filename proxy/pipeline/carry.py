@@ -178,6 +178,12 @@ class Ride(Transfer):
         spent = not isinstance(out.body, bytes) and self.sent_at is not None
         return Outcome(ending, fault, spent=spent)
 
+    def on_data(self, data: bytes) -> None:
+        super().on_data(data)
+        if self._passes_on and (began := self._course.began) is not None:
+            self._course.began = None
+            began()
+
     # -- when the head is there -------------------------------------------------
 
     def mode_for(self, head: ReplyHead) -> Mode:

@@ -47,6 +47,9 @@ _STREAM_UNLESS_TOLD: Final = frozenset({"ollama_chat", "ollama_generate"})
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
+_LET_GO: Final = read_members(b"{}")
+
+
 class ModelRequest(Protocol):
     """What routing needs of a request (routing.choose.Asked), and how it becomes an
     order with a body. `known_marks` are its marks if they have been asked for; `key` is
@@ -74,6 +77,10 @@ class ModelRequest(Protocol):
     ) -> Order: ...
 
     def outgoing(self, order: Order) -> Outgoing: ...
+
+    def let_go(self) -> None:
+        """Forget the body: it is sent to nobody any more."""
+        ...
 
 
 async def read(call: Call, operation: Operation, limit_bytes: int) -> ModelRequest:
@@ -224,6 +231,9 @@ class JsonRequest:
         if order.set_fields or order.drop_fields:
             return order.outgoing(members.splice(order.set_fields, order.drop_fields))
         return order.outgoing(members.body)
+
+    def let_go(self) -> None:
+        self._members, self._needs = _LET_GO, None
 
     def _order_for(
         self,
@@ -483,6 +493,9 @@ class FormRequest:
         if length is not None:
             length += len(name) - (end - start)
         return order.outgoing(self._body(head), length)
+
+    def let_go(self) -> None:
+        """Nothing is kept of a body that passes piece by piece."""
 
     async def _body(self, head: bytes) -> AsyncIterator[bytes]:
         yield head

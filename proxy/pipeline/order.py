@@ -121,7 +121,8 @@ class Course:
     once that is known. `watch` reads the stream that passes; `framing` is that of the
     reply the caller is getting, once it is a stream of events; `interruption` is why
     the gateway itself ends the call, `farewell` what is said before it does, `cancel`
-    how; None once the call has ended. `keep_alive` speaks while nothing else does;
+    how; None once the call has ended. `began` is told of a
+    stream's first byte; `keep_alive` speaks while nothing else does;
     `words` pass on what providers themselves said of errors, should the caller be told
     one of these. `tells_provider`: a whole answer names its provider (/llm).
     """
@@ -138,6 +139,7 @@ class Course:
     order: Order | None = None
     watch: Watch | Translated | None = None
     farewell: Callback | None = None
+    began: Callback | None = None
     keep_alive: KeepAlive | None = None
     words: dict[GatewayError, Callback] | None = None
     tells_provider: bool = False

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.routing.breaker import THRESHOLD
 from tests.parts.faulty import Faulty, Peer, Script
-from tests.parts.http_text import Message, post, whole
+from tests.parts.http_text import LAST_CHUNK, Message, chunk, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
 from tests.parts.scripts import BODY, EVENT, STREAM, answers, error_of, stream
 from tests.parts.until import until
@@ -491,3 +491,26 @@ async def test_no_more_wait_for_the_end_of_a_pause_than_may_wait(
     site.leave()
     await asyncio.gather(*waiting, return_exceptions=True)
     await until(lambda: len(pauses) == 0, "they have gone")
+
+
+async def test_no_prompt_is_kept_while_its_answer_streams(open_site: OpenSite) -> None:
+    go = asyncio.Event()
+
+    async def slowly(peer: Peer, request: Message) -> None:
+        await peer.send(stream(EVENT, end=b""))
+        await peer.wait(go)
+        await peer.send(chunk(DONE) + LAST_CHUNK)
+
+    site = await open_site(slowly, fast=True)
+    prompt = json.dumps({"role": "user", "content": "remember " * 1000}).encode()
+    asked = STREAM.replace(b'"messages":[]', b'"messages":[%b]' % prompt)
+    caller = await site.caller()
+    caller.send(post(CHAT, asked))
+    courses = site.runtime.pipeline._courses
+    await until(lambda: courses, "a call")
+    [course] = courses
+    await until(lambda: course.call.body.whole is None, "the body has gone")
+    go.set()
+    assert (await caller.reply()).body == EVENT + DONE
+    record = await site.record()
+    assert (record.status, record.bytes_in) == (200, len(asked))
