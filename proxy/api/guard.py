@@ -5,7 +5,7 @@ With it off, rows that not everybody may call check that themselves (proxy.api.o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -18,9 +18,12 @@ from proxy.auth.permission import (
     EXECUTE,
     INFERENCE,
     METRICS_READ,
+    check_model,
     check_scope,
+    may_use,
 )
 from proxy.core.types import ANYONE, Principal
+from proxy.routing.model import Model
 
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
 """Where a handler finds who calls."""
@@ -53,3 +56,14 @@ async def check_caller(access: str, request: web.BaseRequest, context: Context) 
     principal = await authenticator.authenticate(headers)
     check_scope(principal, SCOPES[access])
     request[PRINCIPAL] = principal
+
+
+def usable(models: Iterable[Model], request: web.BaseRequest) -> tuple[Model, ...]:
+    """Answer the models that the caller's key may use."""
+    principal = request.get(PRINCIPAL, ANYONE)
+    return tuple(model for model in models if may_use(principal, model.id))
+
+
+def check_usable(request: web.BaseRequest, *names: str) -> None:
+    """Raise CallerFault `model_not_allowed` unless one of a model's names may be used."""
+    check_model(request.get(PRINCIPAL, ANYONE), *names)

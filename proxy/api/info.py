@@ -8,13 +8,14 @@ from aiohttp import web
 
 from providers.base import OPERATIONS
 from proxy.api.context import Context
+from proxy.api.guard import usable
 from proxy.api.model_shapes import detailed_model
 from proxy.api.reply import json_reply
 from proxy.routing.catalog import AUTO, Catalog
 from proxy.routing.registry import Provider
 
 
-async def info(_request: web.BaseRequest, context: Context) -> web.Response:
+async def info(request: web.BaseRequest, context: Context) -> web.Response:
     catalog = context.catalog()
     default = _default_id(catalog)
     return json_reply(
@@ -22,7 +23,8 @@ async def info(_request: web.BaseRequest, context: Context) -> web.Response:
             "name": "local-ai",
             "version": context.version,
             "models": [
-                detailed_model(model, model.id == default) for model in catalog.models
+                detailed_model(model, model.id == default)
+                for model in usable(catalog.models, request)
             ],
             "providers": [_provider(p) for p in context.registry.providers],
         }

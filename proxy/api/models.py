@@ -10,12 +10,10 @@ from typing import Final
 from aiohttp import web
 
 from proxy.api.context import Context
-from proxy.api.guard import PRINCIPAL
+from proxy.api.guard import check_usable, usable
 from proxy.api.model_shapes import anthropic_model, openai_model
 from proxy.api.reply import json_reply
-from proxy.auth.permission import check_model, may_use
 from proxy.core.errors import CallerFault
-from proxy.core.types import ANYONE
 from proxy.routing import select
 from proxy.routing.model import Model
 from proxy.server.ordinary import PARAMS
@@ -25,7 +23,7 @@ _LONGEST_PAGE: Final = 1000
 
 
 async def list_models(request: web.BaseRequest, context: Context) -> web.Response:
-    models = tuple(m for m in _asked(request, context) if _may_see(m.id, request))
+    models = usable(_asked(request, context), request)
     if _wants_anthropic(request):
         return json_reply(_page(models, request))
     data = [openai_model(model.id, model) for model in models]
@@ -35,7 +33,7 @@ async def list_models(request: web.BaseRequest, context: Context) -> web.Respons
 async def get_model(request: web.BaseRequest, context: Context) -> web.Response:
     name = request[PARAMS]["id"]
     model = select.model(context.catalog(), name)
-    check_model(request.get(PRINCIPAL, ANYONE), name, model.id)
+    check_usable(request, name, model.id)
     if _wants_anthropic(request):
         return json_reply(anthropic_model(name, model))
     return json_reply(openai_model(name, model))
@@ -48,10 +46,6 @@ def _asked(request: web.BaseRequest, context: Context) -> tuple[Model, ...]:
     if context.registry.get(provider_id) is None:
         raise select.provider_not_found(provider_id, param="provider")
     return context.catalog().at(provider_id)
-
-
-def _may_see(id_: str, request: web.BaseRequest) -> bool:
-    return may_use(request.get(PRINCIPAL, ANYONE), id_)
 
 
 def _wants_anthropic(request: web.BaseRequest) -> bool:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from proxy.api.body import json_body
 from proxy.api.context import Context
+from proxy.api.guard import check_usable, usable
 from proxy.api.model_shapes import capabilities, context_window
 from proxy.api.reply import json_reply
 from proxy.core.errors import CallerFault
@@ -32,14 +33,15 @@ async def version(_request: web.BaseRequest, _context: Context) -> web.Response:
     return json_reply({"version": VERSION})
 
 
-async def tags(_request: web.BaseRequest, context: Context) -> web.Response:
-    models = [_entry(model) for model in context.catalog().models]
+async def tags(request: web.BaseRequest, context: Context) -> web.Response:
+    models = [_entry(model) for model in usable(context.catalog().models, request)]
     return json_reply({"models": models})
 
 
-async def running(_request: web.BaseRequest, context: Context) -> web.Response:
+async def running(request: web.BaseRequest, context: Context) -> web.Response:
     """Answer /api/ps: what can answer at once without loading."""
-    warm = [model for model in context.catalog().models if model.state == "warm"]
+    models = usable(context.catalog().models, request)
+    warm = [model for model in models if model.state == "warm"]
     return json_reply({"models": [_running(model) for model in warm]})
 
 
@@ -50,7 +52,9 @@ async def show(request: web.BaseRequest, context: Context) -> web.Response:
         raise CallerFault("missing_field", "`model` is required.", param="model")
     if not isinstance(name, str):
         raise CallerFault("invalid_field", "`model` must be a string.", param="model")
-    return json_reply(_shown(select.model(context.catalog(), name)))
+    model = select.model(context.catalog(), name)
+    check_usable(request, name, model.id)
+    return json_reply(_shown(model))
 
 
 async def refuse(request: web.BaseRequest, _context: Context) -> web.Response:

@@ -224,6 +224,11 @@ async def test_a_list_shows_no_other_models(plain_site: Site) -> None:
     key = bearer((await issue(plain_site, models=("tiny",))).secret)
     listed = await plain_site.ask(ask("GET", "/v1/models", key))
     assert [model["id"] for model in json.loads(listed.body)["data"]] == ["tiny"]
+    for path in ("/api/tags", "/v1/info", "/anthropic/v1/models"):
+        listed = await plain_site.ask(ask("GET", path, key))
+        assert (b'"tiny"' in listed.body, b"large" in listed.body) == (True, False)
+    reply = await plain_site.ask(post("/api/show", b'{"model":"large"}', key))
+    assert reply.status == 403
     reply = await plain_site.ask(ask("GET", "/v1/models/large", key))
     assert (reply.status, code(reply)) == (403, "model_not_allowed")
     asked = post("/llm", b'{"type":"models"}', key)
