@@ -277,7 +277,6 @@ class Runtime:
         )
         pipeline = Pipeline(
             config,
-            self.catalog,
             carrier,
             Passages(
                 config,

@@ -117,6 +117,7 @@ class Record:
     """
 
     # What most requests leave as it is stands here (bench: CPU per request).
+    tenant: str = ANYONE.tenant
     model: str | None = None
     provider: str | None = None
     upstream_model: str | None = None
@@ -157,7 +158,6 @@ class Record:
         method: str = "",
         path: str = "",
         peer: str = "",
-        tenant: str = "default",
     ) -> None:
         self.id = id_
         self.operation = operation
@@ -166,5 +166,4 @@ class Record:
         self.method = method
         self.path = path
         self.peer = peer
-        self.tenant = tenant
         self.attempts: list[Attempt] = []

@@ -16,7 +16,7 @@ from proxy.config import Config
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
-from proxy.core.types import ANYONE, Headers, Pair, Principal, Record
+from proxy.core.types import Headers, Pair, Principal, Record
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Metrics
 from proxy.pipeline import heads, model, nearby
@@ -34,7 +34,6 @@ from proxy.pipeline.passage import (
 from proxy.pipeline.unified import UNIFIED, Unified
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
 from proxy.relay.translate import Translated
-from proxy.routing.catalog import Catalog
 from proxy.routing.dispatch import Dispatch
 
 _log: Final = logging.getLogger("local_ai.pipeline")
@@ -54,7 +53,6 @@ class Pipeline:
     def __init__(
         self,
         config: Config,
-        catalog: Callable[[], Catalog],
         carrier: Carrier,
         passages: Passages,
         desk: Desk,
@@ -64,6 +62,7 @@ class Pipeline:
         look_again: Callable[[], Awaitable[None]],
     ) -> None:
         """`look_again` looks for servers when nobody serves a model."""
+        catalog = passages.catalog
         self._max_body_bytes = config.server.max_body_bytes
         self._carrier = carrier
         self._passages = passages
@@ -160,7 +159,6 @@ class Pipeline:
             call.method,
             call.path,
             call.peer,
-            ANYONE.tenant,
         )
         if cancel is None and (task := asyncio.current_task()) is not None:
             cancel = task.cancel

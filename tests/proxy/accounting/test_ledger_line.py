@@ -11,7 +11,8 @@ EPOCH_S = 1_790_000_000.0
 
 
 def a_record() -> Record:
-    record = Record("req_1", "chat", 1000.0, client_request_id="theirs", tenant="team")
+    record = Record("req_1", "chat", 1000.0, client_request_id="theirs")
+    record.tenant = "team"
     record.ended_at = 1002.5
     return record
 
