@@ -67,6 +67,7 @@ class Attempts:
         """Answer the call. Raises GatewayError when nobody has."""
         record, dispatch = course.record, self._dispatch
         record.model, record.stream = request.model, request.stream
+        request.tenant = record.tenant
         if request.stream and course.dialect is not Dialect.OLLAMA:
             self._keep_alive(course)
         traffic = dispatch.traffic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -17,13 +17,14 @@ from providers.wire.members import (
     read_members,
     with_member,
 )
-from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
 from providers.wire.translate.signatures import has_sealed
 from proxy.config import ModelConfig
 from proxy.core.call import Call
 from proxy.core.errors import CallerFault
 from proxy.core.types import ANYONE
 from proxy.pipeline import heads
+from proxy.pipeline.checks import named, wrong_type
+from proxy.pipeline.forms import read_form
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.pipeline.stored import Stored, input_items
 from proxy.pipeline.talk import Turn
@@ -54,11 +55,12 @@ class ModelRequest(Protocol):
     """What routing needs of a request (routing.choose.Asked), and how it becomes an
     order with a body. `known_marks` are its marks if they have been asked for; `key` is
     the place of the provider's key to be used. `pinned` is who serves it, where that
-    is settled already.
+    is settled already, `tenant` who asks.
     """
 
     model: str
     stream: bool
+    tenant: str
     previous_response_id: str | None
     pinned: Resolution | None
 
@@ -90,7 +92,7 @@ async def read(call: Call, operation: Operation, limit_bytes: int) -> ModelReque
     unsupported_media_type, request_timeout.
     """
     if operation.body is BodyKind.FORM:
-        return await _read_form(call, operation, limit_bytes)
+        return await read_form(call, operation, limit_bytes)
     _check_media_type(call)
     body = await call.body.read(limit_bytes)
     return read_json(call, operation, body, limit_bytes)
@@ -145,6 +147,7 @@ class JsonRequest:
         "previous_response_id",
         "sealed",
         "stream",
+        "tenant",
     )
 
     def __init__(self, call: Call, operation: Operation, members: Members) -> None:
@@ -159,6 +162,7 @@ class JsonRequest:
         self.history: Stored | None = None
         self.pinned: Resolution | None = None
         self.known_marks: Marks | None = None
+        self.tenant = ANYONE.tenant
         self._shape = shape = _shape(call, operation, members)
         self.model = shape.model
         self.stream = shape.stream
@@ -175,7 +179,7 @@ class JsonRequest:
         try:
             return self._members.value(name)
         except WrongType as error:
-            raise _wrong_type(error) from error
+            raise wrong_type(error) from error
 
     def instead(self, model: str) -> JsonRequest:
         """The same request of another model, which the caller is told of."""
@@ -196,7 +200,7 @@ class JsonRequest:
     def marks(self) -> Marks:
         if self.known_marks is None:
             headers = self._call.headers
-            self.known_marks = marks(ANYONE.tenant, self.model, headers, self._members)
+            self.known_marks = marks(self.tenant, self.model, headers, self._members)
         return self.known_marks
 
     def order_for(
@@ -376,11 +380,11 @@ class JsonRequest:
         try:
             options = self._members.value("stream_options")
         except WrongType as error:
-            raise _wrong_type(error) from error
+            raise wrong_type(error) from error
         if options is None:
             return True
         if not isinstance(options, dict):
-            raise _wrong_type(WrongType("stream_options", "an object"))
+            raise wrong_type(WrongType("stream_options", "an object"))
         return options.get("include_usage") is not True
 
     def _usage_options(self) -> bytes:
@@ -413,13 +417,13 @@ def _shape(call: Call, operation: Operation, members: Members) -> _Shape:
     if known is not None:
         return known
     try:
-        model = _named(members.text("model"))
+        model = named(members.text("model"))
         stream = members.flag("stream")
         if stream is None:
             stream = operation.name in _STREAM_UNLESS_TOLD
         shape = _Shape(model, stream)
     except WrongType as error:
-        raise _wrong_type(error) from error
+        raise wrong_type(error) from error
     if members.signature_size(_DECIDING) <= _LONGEST_SHAPE:
         if len(memo) >= _REMEMBERED_SHAPES:
             memo.clear()
@@ -431,105 +435,7 @@ def _previous(members: Members) -> str | None:
     try:
         return members.text("previous_response_id")
     except WrongType as error:
-        raise _wrong_type(error) from error
-
-
-@dataclass(slots=True)
-class FormRequest:
-    """A multipart request: its head up to the model is here, the rest still comes."""
-
-    call: Call
-    operation: Operation
-    finder: FieldFinder
-    rest: AsyncIterator[bytes]
-    model: str
-    limit_bytes: int
-    stream: bool = False
-    previous_response_id: str | None = None
-    size_bytes: int = 0
-    known_marks: Marks | None = None
-    pinned: Resolution | None = None
-
-    def needs(self) -> Needs:
-        return Needs(self.operation.name)
-
-    def marks(self) -> Marks:
-        if self.known_marks is None:
-            self.known_marks = marks(ANYONE.tenant, self.model, self.call.headers, None)
-        return self.known_marks
-
-    def order_for(
-        self, candidate: Candidate, via: str, translator: Translator, key: int = 0
-    ) -> Order:
-        provider = candidate.provider
-        prepared = provider.adapter_with(key).prepare(
-            Request(
-                operation=self.operation,
-                model=candidate.upstream_model,
-                asked_model=self.model,
-                stream=False,
-                fields=frozenset(),
-                headers=self.call.headers.pairs,
-                query=self.call.query,
-            )
-        )
-        return Order(
-            provider,
-            self.operation.method,
-            prepared.url_path,
-            tuple(heads.towards_upstream(prepared.headers, self.call, via)),
-            self.operation.dialect,
-            Treatment.MODEL,
-            limits_of(provider.config.timeouts, is_bounded=True),
-            upstream_model=candidate.upstream_model,
-            model=candidate.model,
-        )
-
-    def outgoing(self, order: Order) -> Outgoing:
-        start, end = self.finder.span
-        name = (order.upstream_model or self.model).encode()
-        head = bytes(self.finder.head[:start]) + name + bytes(self.finder.head[end:])
-        length = self.call.body.length
-        if length is not None:
-            length += len(name) - (end - start)
-        return order.outgoing(self._body(head), length)
-
-    def let_go(self) -> None:
-        """Nothing is kept of a body that passes piece by piece."""
-
-    async def _body(self, head: bytes) -> AsyncIterator[bytes]:
-        yield head
-        size = len(self.finder.head)
-        async for piece in self.rest:
-            size += len(piece)
-            check_size(size, self.limit_bytes)
-            yield piece
-
-
-async def _read_form(call: Call, operation: Operation, limit_bytes: int) -> FormRequest:
-    boundary = boundary_of(call.headers.get("content-type") or "")
-    if boundary is None or "content-encoding" in call.headers:
-        raise CallerFault(
-            "unsupported_media_type",
-            "This route takes multipart/form-data with a boundary, not compressed.",
-            param="content-type",
-        )
-    if call.body.length is not None:
-        check_size(call.body.length, limit_bytes)
-    finder = FieldFinder(boundary, "model")
-    rest = call.body.chunks()
-    try:
-        async for piece in rest:
-            finder.feed(piece)
-            check_size(len(finder.head), limit_bytes)
-            if finder.found or finder.ended:
-                break
-    except MalformedForm as error:
-        raise CallerFault("invalid_field", f"{error}.", param="body") from error
-    if not finder.found:
-        raise _missing_model()
-    model = _named(finder.value.decode("utf-8", "replace"))
-    return FormRequest(call, operation, finder, rest, model, limit_bytes)
+        raise wrong_type(error) from error
 
 
 def _json_headers(call: Call) -> list[tuple[str, str]]:
@@ -551,27 +457,3 @@ def _check_media_type(call: Call) -> None:
             "This route takes application/json.",
             param="content-type",
         )
-
-
-def check_size(size: int, limit_bytes: int) -> None:
-    """Raise CallerFault `body_too_large` past the limit."""
-    if size > limit_bytes:
-        raise CallerFault(
-            "body_too_large", f"The body is larger than {limit_bytes} bytes."
-        )
-
-
-def _named(model: str | None) -> str:
-    if model is None or not model:
-        raise _missing_model()
-    return model
-
-
-def _missing_model() -> CallerFault:
-    return CallerFault(
-        "missing_field", "The request names no model: set `model`.", param="model"
-    )
-
-
-def _wrong_type(error: WrongType) -> CallerFault:
-    return CallerFault("invalid_field", f"{error}.", param=error.name)

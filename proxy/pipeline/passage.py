@@ -21,7 +21,7 @@ from proxy.core.call import Body, Call
 from proxy.core.errors import CallerFault
 from proxy.core.types import ANYONE, Principal, Record
 from proxy.pipeline import heads
-from proxy.pipeline.model import check_size
+from proxy.pipeline.checks import check_size
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.relay.client import Outgoing
 from proxy.routing import select

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
+from providers.base import OPERATIONS
+from proxy.core.call import Call
+from proxy.core.types import Headers
+from proxy.pipeline.model import read_json
 from proxy.routing.breaker import THRESHOLD
+from proxy.server.buffered import WholeBody
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import LAST_CHUNK, Message, chunk, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
@@ -20,6 +25,7 @@ EAGER = {"retry": {"backoffSeconds": 0}, "queue": {"maxWaitSeconds": 5}}
 LOADING = whole(b'{"error":{"message":"Loading model"}}', status=503)
 GOOD = whole(COMPLETION)
 DONE = b"data: [DONE]\n\n"
+TALK = b'{"model":"tiny","messages":[{"role":"user","content":"Hello"}]}'
 
 
 @pytest.fixture
@@ -514,3 +520,15 @@ async def test_no_prompt_is_kept_while_its_answer_streams(open_site: OpenSite) -
     assert (await caller.reply()).body == EVENT + DONE
     record = await site.record()
     assert (record.status, record.bytes_in) == (200, len(asked))
+
+
+def test_conversations_are_kept_together_for_each_tenant_alone() -> None:
+    call = Call(
+        "1", None, "chat", "POST", CHAT, CHAT, "", {}, Headers(), "", False,
+        WholeBody(TALK), 0.0,
+    )  # fmt: skip
+    made = [read_json(call, OPERATIONS["chat"], TALK, 1 << 20) for _ in range(3)]
+    made[2].tenant = "other"
+    first, again, other = [request.marks() for request in made]
+    assert first == again
+    assert first != other
