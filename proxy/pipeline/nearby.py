@@ -15,12 +15,14 @@ import orjson
 
 from providers.base import ASKABLE
 from providers.wire.translate.request import Request
+from proxy.auth.permission import may_use
 from proxy.core import clock
 from proxy.core.errors import CallerFault, GatewayError, ProviderFault
 from proxy.pipeline.answer import answer
 from proxy.pipeline.attempts import Attempts
 from proxy.pipeline.counting import estimate
 from proxy.pipeline.model import JsonRequest, ModelRequest
+from proxy.pipeline.narrowed import narrowed
 from proxy.pipeline.order import Course
 from proxy.pipeline.stored import Stored
 from proxy.pipeline.translator import Translator
@@ -68,6 +70,12 @@ class Nearby:
         else:
             await self._attempts.serve(course, request)
 
+    def _found(self, course: Course, request: JsonRequest) -> Resolution:
+        """Who serves the model, for this caller. Raises CallerFault."""
+        operation, principal = ASKABLE[course.call.operation], course.principal
+        found = request.pinned or self._catalog().resolve(request.model, operation)
+        return narrowed(found, principal) if principal.models else found
+
     # -- responses ----------------------------------------------------------------------
 
     async def _go_on(self, course: Course, request: JsonRequest) -> None:
@@ -110,8 +118,7 @@ class Nearby:
     # -- tokens -----------------------------------------------------------------------
 
     async def _count(self, course: Course, request: JsonRequest) -> None:
-        operation = ASKABLE[course.call.operation]
-        found = self._catalog().resolve(request.model, operation)
+        found = self._found(course, request)
         if found.missing is not Missing.UNSUPPORTED and not request.sealed:
             try:
                 await self._attempts.serve(course, request)
@@ -130,16 +137,30 @@ class Nearby:
 
     async def _embed(self, course: Course, request: JsonRequest) -> None:
         """Ask another model where the provider has no embeddings at all."""
-        operation, catalog = ASKABLE[course.call.operation], self._catalog()
-        found = request.pinned or catalog.resolve(request.model, operation)
+        found = self._found(course, request)
         if found.missing is Missing.UNSUPPORTED:
             named = [name for p in found.kept_out for name in (p.id, p.kind)]
             known = self._substitutes
             other = next((known[name] for name in named if name in known), None)
             if other is None:
-                raise _no_embeddings(found, catalog)
+                raise self._no_embeddings(course, found)
             request = request.instead(other)
         await self._attempts.serve(course, request)
+
+    def _no_embeddings(self, course: Course, found: Resolution) -> CallerFault:
+        able = [
+            model.id
+            for model in self._catalog().models
+            if model.kind == "embeddings" and may_use(course.principal, model.id)
+        ][:3]
+        ids = ", ".join(dict.fromkeys(p.id for p in found.kept_out))
+        those = f" These can: {', '.join(f'`{id_}`' for id_ in able)}." if able else ""
+        return CallerFault(
+            "unsupported_operation",
+            f"`{found.name}` is served by {ids}, which has no embeddings, and "
+            f"embeddings.substitutes names no model for it.{those}",
+            param="model",
+        )
 
     # -- Ollama's loading -------------------------------------------------------------
 
@@ -149,22 +170,10 @@ class Nearby:
         name = "messages" if operation.name == "ollama_chat" else "prompt"
         if request.value(name):
             return False
-        found = self._catalog().resolve(request.model, operation).candidates
+        found = self._found(course, request).candidates
         if not found:
             return False
         return found[0].provider.adapter.way(operation) is not operation
-
-
-def _no_embeddings(found: Resolution, catalog: Catalog) -> CallerFault:
-    able = [model.id for model in catalog.models if model.kind == "embeddings"][:3]
-    ids = ", ".join(dict.fromkeys(p.id for p in found.kept_out))
-    those = f" These can: {', '.join(f'`{id_}`' for id_ in able)}." if able else ""
-    return CallerFault(
-        "unsupported_operation",
-        f"`{found.name}` is served by {ids}, which has no embeddings, and "
-        f"embeddings.substitutes names no model for it.{those}",
-        param="model",
-    )
 
 
 def _may_estimate(error: GatewayError) -> bool:

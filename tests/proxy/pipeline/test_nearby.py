@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import openai
 import pytest
 
+from proxy.core.types import ANYONE
+from proxy.pipeline.order import Course
+from proxy.pipeline.spine import Pipeline
 from tests.fakes.anthropic import KEY, OLDER, FakeAnthropic
 from tests.fakes.chat import FakeChat
 from tests.fakes.gemini import FakeGemini
@@ -247,3 +251,26 @@ async def test_one_prompt_is_generated_from(chat: tuple[Site, FakeChat]) -> None
     lines = [json.loads(line) for line in reply.body.splitlines()]
     assert "".join(line["response"] for line in lines) == TEXT
     assert lines[-1]["done"]
+
+
+async def test_what_a_key_may_not_use_is_not_answered_here_either(
+    chat: tuple[Site, FakeChat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, fake = chat
+    begin = Pipeline._begin
+
+    def as_somebody(pipeline: Pipeline, *call: Any) -> Course:
+        course = begin(pipeline, *call)
+        course.principal = replace(ANYONE, models=("other*",))
+        return course
+
+    monkeypatch.setattr(Pipeline, "_begin", as_somebody)
+    for path, body in (
+        (COUNT, TURN),
+        ("/api/chat", {"model": "tiny"}),
+        ("/api/generate", {"model": "tiny"}),
+        ("/v1/embeddings", {"model": "tiny", "input": "a"}),
+    ):
+        reply = await site.ask(post(path, json.dumps(body).encode()))
+        assert reply.status == 403, path
+    assert not fake.received
