@@ -9,9 +9,11 @@ from aiohttp import web
 
 from proxy.api.body import json_body
 from proxy.api.context import Context
+from proxy.api.guard import PRINCIPAL
 from proxy.api.owner import headers_of
 from proxy.api.reply import json_reply
 from proxy.core.errors import CallerFault, GatewayFault
+from proxy.core.types import ANYONE
 from proxy.sandbox.limits import Limits
 from proxy.sandbox.run import ENGINES, EngineName, Outcome, Run
 
@@ -30,7 +32,9 @@ async def execute(request: web.BaseRequest, context: Context) -> web.Response:
     run = read_run(document, sandbox.limits)
     # The body's length would tell of what was sent, not of what is kept.
     size = len(run.code) + len(orjson.dumps(run.input))
-    return json_reply(_shape(await sandbox.run(run, size)))
+    principal = request.get(PRINCIPAL, ANYONE)
+    holder = principal.key or principal.user or principal.tenant
+    return json_reply(_shape(await sandbox.run(run, size, holder)))
 
 
 def read_run(document: dict[str, Any], limits: Limits) -> Run:

@@ -1,8 +1,11 @@
-"""The queue in front of an engine: first come, first served, bounded in every way."""
+"""The queue in front of an engine: callers take turns, each in the order in which it
+came; bounded in every way.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,8 +20,9 @@ class Queue:
     def __init__(
         self, slots: int, most_waiting: int, most_bytes: int, patience_s: float
     ) -> None:
-        # asyncio's semaphore wakes who has waited longest, and nobody overtakes.
-        self._slots = asyncio.Semaphore(slots)
+        self._free = slots
+        # By holder, the next to be served first; who was served goes to the end.
+        self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._most_waiting = most_waiting
         self._most_bytes = most_bytes
         self._patience_s = patience_s
@@ -27,29 +31,63 @@ class Queue:
         self.running = 0
 
     @asynccontextmanager
-    async def slot(self, size_bytes: int) -> AsyncIterator[None]:
-        """Wait for a slot and hold it. Raises GatewayFault `queue_full`."""
-        await self._wait(size_bytes)
+    async def slot(self, size_bytes: int, holder: str = "") -> AsyncIterator[None]:
+        """Wait for a slot and hold it. Raises GatewayFault `queue_full`.
+
+        `holder` is whom waiting is fair between: a key, or a tenant.
+        """
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait(size_bytes, holder)
         self.running += 1
         try:
             yield
         finally:
             self.running -= 1
-            self._slots.release()
+            self._hand_on()
 
-    async def _wait(self, size_bytes: int) -> None:
-        if self._slots.locked() and not self._has_room(size_bytes):
+    async def _wait(self, size_bytes: int, holder: str) -> None:
+        if not self._has_room(size_bytes):
             raise _full("Too many runs are waiting already.")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(holder, deque()).append(turn)
         self.waiting += 1
         self.waiting_bytes += size_bytes
         try:
             async with asyncio.timeout(self._patience_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise _full(f"No run ended within {self._patience_s:g} s.") from None
+                await turn
+        except BaseException as error:
+            self._leave(turn, holder)
+            if isinstance(error, TimeoutError):
+                message = f"No run ended within {self._patience_s:g} s."
+                raise _full(message) from None
+            raise
         finally:
             self.waiting -= 1
             self.waiting_bytes -= size_bytes
+
+    def _leave(self, turn: asyncio.Future[None], holder: str) -> None:
+        """Go without a run; a slot that was handed over in this moment is handed on."""
+        if turn.done() and not turn.cancelled():
+            self._hand_on()
+            return
+        line = self._lines.get(holder)
+        if line is not None and turn in line:
+            line.remove(turn)
+            if not line:
+                del self._lines[holder]
+
+    def _hand_on(self) -> None:
+        while self._lines:
+            holder, line = self._lines.popitem(last=False)
+            turn = line.popleft()
+            if line:
+                self._lines[holder] = line
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _has_room(self, size_bytes: int) -> bool:
         return (

@@ -61,8 +61,9 @@ class Sandbox:
         """The engines that were asked for and are not there, and why."""
         return MappingProxyType(self._missing)
 
-    async def run(self, run: Run, size_bytes: int) -> Outcome:
-        """Run it when its turn comes. `size_bytes` is what it takes while it waits.
+    async def run(self, run: Run, size_bytes: int, holder: str = "") -> Outcome:
+        """Run it when its turn comes. `size_bytes` is what it takes while it waits,
+        `holder` whom turns are taken between.
 
         Raises CallerFault `execution_error`, `execution_timeout`, `missing_field`,
         `invalid_field`; GatewayFault `queue_full`, `not_configured`.
@@ -71,20 +72,21 @@ class Sandbox:
         if name is None:
             self._refuse(*next(iter(self._missing.items()), ("monty", _disabled())))
         is_free = run.engine is None and name == "monty" and "cpython" in self._engines
-        found = await self._run_on(name, run, size_bytes, only_if_able=is_free)
+        place = (size_bytes, holder)
+        found = await self._run_on(name, run, place, only_if_able=is_free)
         if found is None:
-            found = await self._run_on("cpython", run, size_bytes, only_if_able=False)
+            found = await self._run_on("cpython", run, place, only_if_able=False)
         assert found is not None
         return found
 
     async def _run_on(
-        self, name: EngineName, run: Run, size_bytes: int, *, only_if_able: bool
+        self, name: EngineName, run: Run, place: tuple[int, str], *, only_if_able: bool
     ) -> Outcome | None:
         """Answer None where the code needs what this engine lacks."""
         engine = self._engines.get(name)
         if engine is None:
             self._refuse(name, self._missing.get(name, _disabled()))
-        async with self._queues[name].slot(size_bytes):
+        async with self._queues[name].slot(*place):
             try:
                 reply = await engine.run(run, only_if_able=only_if_able)
             except Died as error:

@@ -34,7 +34,7 @@ class FakeSandbox:
         self.limits = Limits(input_bytes=2000)
         self.runs: list[tuple[Run, int]] = []
 
-    async def run(self, run: Run, size_bytes: int) -> Outcome:
+    async def run(self, run: Run, size_bytes: int, holder: str) -> Outcome:
         self.runs.append((run, size_bytes))
         return OUTCOME
 

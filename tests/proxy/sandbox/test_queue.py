@@ -15,8 +15,10 @@ def queue(
     return Queue(slots, waiting, size, patience_s)
 
 
-async def hold(line: Queue, size: int, order: list[int], name: int) -> None:
-    async with line.slot(size):
+async def hold(
+    line: Queue, size: int, order: list[int], name: int, holder: str = ""
+) -> None:
+    async with line.slot(size, holder):
         order.append(name)
 
 
@@ -35,6 +37,34 @@ async def test_first_come_first_served() -> None:
     await asyncio.gather(*waiting)
     assert order == list(range(20))
     assert (line.waiting, line.waiting_bytes, line.running) == (0, 0, 0)
+
+
+async def test_callers_take_turns_whoever_has_more_waiting() -> None:
+    line, order = queue(waiting=50), list[int]()
+    async with line.slot(1, "many"):
+        waiting = [
+            asyncio.create_task(hold(line, 1, order, n, "many")) for n in range(10)
+        ]
+        await settle()
+        waiting.append(asyncio.create_task(hold(line, 1, order, 99, "one")))
+        await settle()
+    await asyncio.gather(*waiting)
+    assert order.index(99) <= 1
+    assert [n for n in order if n != 99] == list(range(10))
+
+
+async def test_one_that_leaves_with_its_turn_in_hand_hands_it_on() -> None:
+    line, order = queue(), list[int]()
+    async with line.slot(1):
+        first = asyncio.create_task(hold(line, 1, order, 1))
+        second = asyncio.create_task(hold(line, 1, order, 2))
+        await settle()
+    first.cancel()  # its turn has been given and not been taken up
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert order == [2]
+    assert (line.waiting, line.waiting_bytes, line.running) == (0, 0, 0)
+    await hold(line, 1, order, 3)
+    assert order == [2, 3]
 
 
 async def test_nobody_overtakes_who_waits() -> None:
