@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy import Engine as Pool
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.util import greenlet_spawn
 
+from proxy.core import clock
 from proxy.storage import schema
 from proxy.storage.connection import Connection, Engine
 from proxy.storage.errors import BadDatabase, StorageError, from_driver
@@ -29,6 +31,7 @@ FILE: Final = "local-ai.db"
 
 # A lock that another process holds longer than this is an answer, not a wait.
 _LOCK_WAIT_S: Final = 2.0
+_LOCK_LOOK_S: Final = 0.02
 _CONNECT_S: Final = 5.0
 _STATEMENT_S: Final = 15.0
 # Opened when it is needed; enough for the ledger, the keys and a page or two.
@@ -180,8 +183,8 @@ def _sqlite(url: URL, *, begin: str, connections: int) -> Pool:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: Any) -> None:
+        connection.run_async(_turn_write_ahead_log_on)
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
         # What is committed is on the disk: the ledger forgets what it has handed over.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA cache_size = -4096")
@@ -192,6 +195,22 @@ def _sqlite(url: URL, *, begin: str, connections: int) -> Pool:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+async def _turn_write_ahead_log_on(driver: Any) -> None:
+    """Wait for others that set up the file: the driver is refused at once here.
+
+    Raises TimeoutError, or sqlite3.OperationalError for what no wait helps.
+    """
+    async with asyncio.timeout(2 * _LOCK_WAIT_S):
+        while True:
+            try:
+                await (await driver.execute("PRAGMA journal_mode = WAL")).close()
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+            await clock.sleep(_LOCK_LOOK_S)
 
 
 def _postgres(url: URL) -> Pool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 from pathlib import Path
@@ -125,3 +126,15 @@ def test_errors_are_about_the_data_or_about_the_database() -> None:
     assert isinstance(from_driver(ConnectionRefusedError("no")), DatabaseAway)
     assert isinstance(from_driver(TimeoutError()), DatabaseAway)
     assert str(from_driver(TimeoutError())) == "TimeoutError"
+
+
+async def test_a_new_file_that_another_sets_up_at_this_moment_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    async with Database(data_dir=tmp_path) as database:
+        other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+        # What the driver refuses at once, whatever time it may wait.
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(0.1, other.rollback)
+        assert await Keys(database).all() == ()
+        other.close()
