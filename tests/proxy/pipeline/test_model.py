@@ -251,8 +251,8 @@ async def test_a_compressed_body_is_inflated(
         ("gzip, gzip", BODY, 415, "unsupported_media_type"),
         ("gzip", BODY, 400, "invalid_field"),
         ("deflate", b"\xff" + BODY, 400, "invalid_field"),
-        ("gzip", gzip.compress(BODY)[:-4], 400, "invalid_field"),
-        ("gzip", gzip.compress(BODY) + b"x", 400, "invalid_field"),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-4], 400, "invalid_field"),
+        ("gzip", gzip.compress(BODY, mtime=0) + b"x", 400, "invalid_field"),
     ],
 )
 async def test_a_body_that_cannot_be_inflated_is_refused(
