@@ -38,8 +38,8 @@ from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
 from proxy.pipeline import Pipeline
 from proxy.pipeline.carry import Carrier
+from proxy.pipeline.desk import Desk
 from proxy.pipeline.passage import Passages
-from proxy.pipeline.spine import Desk
 from proxy.pipeline.translator import Translator
 from proxy.relay.client import Client
 from proxy.relay.origin import Origin, Tls, read_origin

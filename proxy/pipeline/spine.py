@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from providers.base import ASKABLE
@@ -17,11 +16,10 @@ from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.types import Headers, Pair, Principal, Record
-from proxy.observability.logs import RequestLog
-from proxy.observability.metrics import Metrics
 from proxy.pipeline import heads, model, nearby
 from proxy.pipeline.attempts import Attempts
 from proxy.pipeline.carry import Carrier
+from proxy.pipeline.desk import Desk
 from proxy.pipeline.order import Course
 from proxy.pipeline.passage import (
     FORWARD,
@@ -37,14 +35,6 @@ from proxy.relay.translate import Translated
 from proxy.routing.dispatch import Dispatch
 
 _log: Final = logging.getLogger("local_ai.pipeline")
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where finished calls are reported."""
-
-    log: RequestLog
-    metrics: Metrics
 
 
 class Pipeline:
@@ -274,8 +264,7 @@ class Pipeline:
         course.cancel = course.words = None
         if course.keep_alive is not None:
             self._carrier.ticker.discard(course.keep_alive)
-        self._desk.metrics.observe(record)
-        self._desk.log.write(record)
+        self._desk.report(record)
 
 
 def _know(course: Course, principal: Principal) -> None:

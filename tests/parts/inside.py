@@ -28,7 +28,7 @@ from proxy.core import clock
 from proxy.core.types import Record
 from proxy.front import Front
 from proxy.observability.logs import RequestLog
-from proxy.pipeline.spine import Desk
+from proxy.pipeline.desk import Desk
 from proxy.runtime import Runtime, describe
 from tests.parts.caller import Caller
 from tests.parts.faulty import Faulty, Peer, Script
