@@ -46,16 +46,14 @@ class SlotCounts(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """An allowance: a bucket of `amount` that fills evenly within `period_s`."""
 
     amount: float
     period_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What one request takes from one allowance, known or estimated."""
 
     key: str
@@ -63,8 +61,7 @@ class Charge:
     cost: float
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """How an allowance stands: `remaining` of it, full again in `reset_s`.
 
     `until` is where the charge ends on the clock of whoever granted it.
@@ -75,8 +72,7 @@ class Level:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """The answer to charges, whose order `levels` has.
 
     Refused, nothing was taken, and the same charges will be granted in

@@ -32,6 +32,19 @@ def wait_s(full_at: float, now: float, charge: Charge) -> float:
     return wait if wait > TOLERANCE_S else 0.0
 
 
+def take(full_at: float, now: float, charge: Charge) -> tuple[float, float]:
+    """Answer `charged` and `wait_s` at once (bench: CPU per request)."""
+    cost = charge.cost
+    amount, period_s = charge.rate
+    if cost > amount:
+        cost = amount
+    elif cost < 0.0:
+        cost = 0.0
+    after = (full_at if full_at > now else now) + cost * period_s / amount
+    wait = after - period_s - now
+    return after, wait if wait > TOLERANCE_S else 0.0
+
+
 def settled(full_at: float, now: float, charge: Charge, until: float,
             cost: float) -> float:  # fmt: skip
     """Answer when the bucket is full once the charge that ended at `until` costs `cost`.
@@ -47,6 +60,9 @@ def settled(full_at: float, now: float, charge: Charge, until: float,
 
 def level(full_at: float, now: float, rate: Rate) -> Level:
     """Answer how the allowance stands; `until` is the end of what is taken."""
-    taken_s = max(0.0, full_at - now)
-    remaining = max(0.0, 1.0 - taken_s / rate.period_s) * rate.amount
-    return Level(remaining, taken_s, full_at)
+    taken_s = full_at - now
+    if taken_s <= 0.0:
+        return Level(rate.amount, 0.0, full_at)
+    amount, period_s = rate
+    remaining = amount - taken_s / period_s * amount
+    return Level(remaining if remaining > 0.0 else 0.0, taken_s, full_at)

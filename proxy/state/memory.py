@@ -90,19 +90,23 @@ class MemoryRates:
         self._entries = entries
 
     def try_reserve(self, charges: tuple[Charge, ...]) -> Grant:
-        now, full_at = self._now(), self._full_at
-        wait_s = 0.0
+        now, full_at, wait_s = self._now(), self._full_at, 0.0
+        stands: list[float] = []
         for charge in charges:
-            wait_s = max(wait_s, gcra.wait_s(full_at.get(charge.key, now), now, charge))
-        if wait_s == 0.0:
-            for charge in charges:
-                known = full_at.get(charge.key, now)
-                self._set(charge.key, gcra.charged(known, now, charge), now)
-        levels = tuple(
-            gcra.level(full_at.get(charge.key, now), now, charge.rate)
-            for charge in charges
-        )
-        return Grant(charges, levels, wait_s)
+            after, wait = gcra.take(full_at.get(charge.key, now), now, charge)
+            stands.append(after)
+            if wait > wait_s:
+                wait_s = wait
+        if wait_s:
+            stands = [full_at.get(charge.key, now) for charge in charges]
+        else:
+            for charge, after in zip(charges, stands, strict=True):
+                self._set(charge.key, after, now)
+        levels = [
+            gcra.level(at, now, charge.rate)
+            for charge, at in zip(charges, stands, strict=True)
+        ]
+        return Grant(charges, tuple(levels), wait_s)
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant:
         return self.try_reserve(charges)
