@@ -27,7 +27,11 @@ from tests.fakes.upstream import (
 
 OLDER, NEWEST = "claude-haiku-4-5", "claude-opus-4-8"
 KEY = "sk-ant-fake"
-BETAS = frozenset({"claude-code-20250219", "interleaved-thinking-2025-05-14"})
+BETAS = frozenset({
+    "claude-code-20250219", "context-management-2025-06-27", "effort-2025-11-24",
+    "interleaved-thinking-2025-05-14", "mid-conversation-system-2026-04-07",
+    "prompt-caching-scope-2026-01-05", "thinking-token-count-2026-05-13",
+})  # fmt: skip
 MEMBERS = frozenset({
     "cache_control", "container", "context_management", "inference_geo", "max_tokens",
     "messages", "metadata", "model", "output_config", "service_tier", "stop_sequences",
@@ -121,7 +125,12 @@ class FakeAnthropic(Talker, FakeUpstream):
                 return _wrong(f"{name}: Field required")
         if asked["model"] not in self.models:
             return error(404, "not_found_error", f"model: {asked['model']}")
-        return _wrong_sampling(asked) or _wrong_thinking(asked) or _wrong_turns(asked)
+        flags = request.header("anthropic-beta") or ""
+        return (
+            _wrong_sampling(asked)
+            or _wrong_thinking(asked)
+            or _wrong_turns(asked, takes_system="mid-conversation-system" in flags)
+        )
 
 
 def error(status: int, kind: str, message: str, **changes: Any) -> Answer:
@@ -166,10 +175,15 @@ def _wrong_thinking(asked: Json) -> Answer | None:
     return None
 
 
-def _wrong_turns(asked: Json) -> Answer | None:
+def _wrong_turns(asked: Json, *, takes_system: bool) -> Answer | None:
     turns = asked["messages"]
     if not turns:
         return _wrong("messages: at least one message is required")
+    if takes_system:
+        spoken = [turn for turn in turns if turn["role"] != "system"]
+        if asked["model"] != NEWEST and spoken != turns:
+            return _wrong("role 'system' is not supported on this model")
+        turns = spoken
     called: set[str] = set()
     for at, turn in enumerate(turns):
         if turn["role"] not in ("user", "assistant"):

@@ -71,13 +71,25 @@ class Talker:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._queued: list[Talk] = []
+        self._calls: tuple[Called, ...] | None = None
         super().__init__(*arguments, **options)
 
     def say(self, *talks: Talk) -> None:
         self._queued.extend(talks)
 
+    def call_only(self, *calls: Called) -> None:
+        """Have it call, from now on, the first of these that it is offered; or none."""
+        self._calls = calls
+
     def talk_for(self, heard: Heard) -> Talk:
-        return self._queued.pop(0) if self._queued else behave(heard)
+        if self._queued:
+            return self._queued.pop(0)
+        if self._calls is None or not heard.tools or heard.has_result:
+            return behave(heard)
+        fits = (call for call in self._calls if call.name in heard.tools)
+        if (call := next(fits, None)) is None:
+            return behave(replace(heard, tools=()))
+        return Talk("", calls=(call,), finish="tool_calls")
 
 
 def behave(heard: Heard) -> Talk:
