@@ -1,9 +1,10 @@
 """The ledger: a row for each finished request and for each of its attempts.
 
-`append` puts a record into the spool, all of a turn of the loop in one write; a task
-takes them from there to the database, in batches. A database that is slow, locked or
-away delays no request: rows wait in the spool, and `lag` tells how many and how long.
-What is written twice counts once, as the id is ours.
+`append` puts a record into the spool at once; a task takes them from there to the
+database, in batches, and while the process is busy it waits with that: a burst is
+served first. A database that is slow, locked or away delays no request: rows wait in
+the spool, and `lag` tells how many and how long. What is written twice counts once, as
+the id is ours (docs/adr/0016).
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ _LONGEST_PAUSE_S: Final = 2.0
 _ADOPT_S: Final = 5.0
 # What is not in the database by then is there after the next start.
 _LAST_PASS_S: Final = 3.0
-
-Release = Callable[[], object]
+# Of a core: from here on requests come first, until so much waits, or so long.
+_BUSY: Final = 0.6
+_PATIENCE_S: Final = 10.0
+_PATIENCE_BYTES: Final = 64 << 20
 
 
 class RowStore(Protocol):
@@ -68,21 +71,19 @@ class Ledger:
         store: RowStore,
         tasks: Tasks | None = None,
         *,
-        soon: Callable[[Release], object] | None = None,
         now: Callable[[], float] = clock.monotonic,
         wall: Callable[[], float] = clock.wall,
+        cpu: Callable[[], float] = clock.cpu,
     ) -> None:
-        """`soon` calls back at the end of the loop's turn; without it each is written
-        at once. Without `tasks` nothing is taken to the database but by `drain`.
-        """
+        """Without `tasks` nothing is taken to the database but by `drain`."""
         self._spool = spool
         self._store = store
         self._tasks = tasks
-        self._soon = soon
         self._now = now
         self._wall = wall
-        self._lines: list[bytes] = []
-        self._releases: list[Release] = []
+        self._cpu = cpu
+        self._epoch_s = wall() - now()
+        self._looked_at, self._used_s = now(), cpu()
         self._waiting_since: float | None = None
         self._stored_at = now()
         self._adopted_at = now()
@@ -99,7 +100,6 @@ class Ledger:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.flush()
         self._ending = True
         self._woken.set()
         if self._task is not None:
@@ -117,7 +117,7 @@ class Ledger:
         if since is not None and spool.waiting_rows:
             seconds = max(0.0, self._now() - max(since, self._stored_at))
         return Lag(
-            rows=spool.waiting_rows + len(self._lines),
+            rows=spool.waiting_rows,
             bytes=spool.waiting_bytes,
             seconds=seconds,
             held_bytes=spool.held_bytes,
@@ -126,37 +126,18 @@ class Ledger:
             problem=self._problem,
         )
 
-    def append(self, record: Record, release: Release | None = None) -> None:
-        """Note a request. `release` is called once it is in the spool, whatever came.
+    def append(self, record: Record) -> None:
+        """Note a request. Never raises for want of room.
 
-        So it may send the reply's last bytes. Never raises.
+        Called before the loop's turn ends, it comes before the reply's last bytes.
         """
-        lines = self._lines
-        lines.append(encode(record, self._wall() - self._now()))
-        if release is not None:
-            self._releases.append(release)
-        if self._soon is None:
-            self.flush()
-        elif len(lines) == 1:
-            self._soon(self.flush)
-
-    def flush(self) -> None:
-        """Write what this turn of the loop has brought."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            if self._waiting_since is None:
-                self._waiting_since = self._now()
-            self._spool.put(lines)
-        releases, self._releases = self._releases, []
-        for release in releases:
-            try:
-                release()
-            except Exception:  # one reply must not hold up the others
-                _log.exception("a reply could not be ended")
+        if self._waiting_since is None:
+            self._waiting_since = self._now()
+        self._spool.put((encode(record, self._epoch_s),))
 
     async def drain(self) -> bool:
         """Take all that waits to the database; False where it does not take it."""
-        self.flush()
+        self._epoch_s = self._wall() - self._now()
         self._spool.retry()
         if self._now() - self._adopted_at >= _ADOPT_S:
             self._adopted_at = self._now()
@@ -202,7 +183,9 @@ class Ledger:
         while True:
             await self._wait(pause_s)
             is_last = self._ending
-            if await self._pass():
+            if not is_last and self._is_busy():
+                await asyncio.to_thread(self._spool.sync)
+            elif await self._pass():
                 pause_s = _PASS_S
             else:
                 # A crash of the machine costs what the last second brought.
@@ -210,6 +193,16 @@ class Ledger:
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.5)
             if is_last:
                 return
+
+    def _is_busy(self) -> bool:
+        """Tell whether requests need the processor now, and rows can wait for it."""
+        now, used_s = self._now(), self._cpu()
+        share = (used_s - self._used_s) / max(now - self._looked_at, 1e-3)
+        self._looked_at, self._used_s = now, used_s
+        if share < _BUSY:
+            return False
+        lag = self.lag
+        return lag.seconds < _PATIENCE_S and lag.bytes < _PATIENCE_BYTES
 
     async def _pass(self) -> bool:
         try:

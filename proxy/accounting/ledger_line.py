@@ -63,7 +63,7 @@ def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
         record.upstream_model,
         record.status,
         record.code,
-        record.stream,
+        1 if record.stream else 0,  # SQLite's driver is slow with anything but numbers
         record.prompt_tokens,
         record.completion_tokens,
         record.cached_tokens,

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 monotonic = time.monotonic
 wall = time.time
+cpu = time.process_time
 sleep = asyncio.sleep
 
 TICK_S: Final = 0.25

@@ -1,16 +1,13 @@
-"""Rows as plain tuples, many at once: the statements that speed has shaped.
+"""Rows as plain tuples, many at once, and one where its answer matters.
 
-SQLAlchemy's own way costs twice the insert. SQLite gets many rows in one statement:
-its driver gives up the interpreter's lock for each execution, and a busy event loop
-would let it have that back once a turn, a row at a time. asyncpg sends all in one go.
-What follows ON CONFLICT reads the same on both engines.
+SQLAlchemy's own way costs twice the insert. What follows ON CONFLICT reads the same on
+both engines. For the ledger's rows in SQLite there is sqlite_rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -21,10 +18,6 @@ from proxy.storage.connection import Connection
 Values = Sequence[object]
 
 LEAVE_OUT: Final = "DO NOTHING"
-
-# Sizes of SQLite's statements: each is compiled once and kept by the driver. 256 rows
-# of 34 columns stay below its 32,766 variables; each execution is a trip to its thread.
-_SIZES: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 # A list of texts, given as one parameter of JSON.
 _GIVEN: Final = {
@@ -58,43 +51,30 @@ async def insert(
     """
     if not rows:
         return
-    if connection.engine == "postgresql":
-        await connection.execute_text(
-            _numbered(table, conflict), [tuple(row) for row in rows]
-        )
-        return
-    at = 0
-    for size in _SIZES:
-        while len(rows) - at >= size:
-            values = tuple(chain.from_iterable(rows[at : at + size]))
-            await connection.execute_text(_marked(table, conflict, size), values)
-            at += size
+    text = _text(connection, table, conflict)
+    await connection.execute_text(text, [tuple(row) for row in rows])
 
 
 async def insert_one(
     connection: Connection, table: Table, row: Values, conflict: str
 ) -> Any:
     """Insert a row and answer what `conflict` says with RETURNING; None if nothing."""
-    postgresql = connection.engine == "postgresql"
-    text = _numbered(table, conflict) if postgresql else _marked(table, conflict, 1)
+    text = _text(connection, table, conflict)
     return (await connection.execute_text(text, tuple(row))).scalar_one_or_none()
 
 
-@cache
-def _marked(table: Table, conflict: str, size: int) -> str:
-    row = f"({', '.join('?' * len(table.c))})"
-    return _text(table, ", ".join([row] * size), conflict)
+def _text(connection: Connection, table: Table, conflict: str) -> str:
+    return _statement(connection.engine, table, conflict)
 
 
 @cache
-def _numbered(table: Table, conflict: str) -> str:
-    marks = (f"${number}" for number in range(1, len(table.c) + 1))
-    return _text(table, f"({', '.join(marks)})", conflict)
-
-
-def _text(table: Table, values: str, conflict: str) -> str:
-    names = ", ".join(column.name for column in table.c)
+def _statement(engine: str, table: Table, conflict: str) -> str:
+    names = [column.name for column in table.c]
+    marks = [
+        f"${number}" if engine == "postgresql" else "?"
+        for number, _ in enumerate(names, 1)
+    ]
     return (
-        f"INSERT INTO {table.name} ({names}) "  # noqa: S608 -- names of ours
-        f"VALUES {values} ON CONFLICT {conflict}"
+        f"INSERT INTO {table.name} ({', '.join(names)}) "  # noqa: S608 -- names of ours
+        f"VALUES ({', '.join(marks)}) ON CONFLICT {conflict}"
     )

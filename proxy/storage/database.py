@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy import Engine as Pool
@@ -38,6 +38,9 @@ _STATEMENT_S: Final = 15.0
 _POSTGRES_CONNECTIONS: Final = 4
 
 
+Answer = TypeVar("Answer")
+
+
 class Database:
     """Opened as `async with`; connects when it is first used.
 
@@ -53,6 +56,8 @@ class Database:
         )
         self._readers: Pool | None = None
         self._writer: Pool | None = None
+        self._plain: sqlite3.Connection | None = None
+        self._plain_is_free = asyncio.Lock()
         self._preparing = asyncio.Lock()
         self._is_prepared = False
 
@@ -76,6 +81,10 @@ class Database:
             assert engine is not None
             await greenlet_spawn(engine.dispose)
         self._writer = self._readers = None
+        async with self._plain_is_free:
+            if self._plain is not None:
+                await asyncio.to_thread(self._plain.close)
+                self._plain = None
 
     async def prepare(self) -> None:
         """Make the tables, or bring them up to date; the second time it is nothing.
@@ -103,6 +112,21 @@ class Database:
         await self.prepare()
         async with self._transaction(self._writer) as connection:
             yield connection
+
+    async def in_thread(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """Give the driver's own connection to `work`, on another thread: SQLite only.
+
+        For what is too much for the event loop; transactions are the work's affair.
+        """
+        await self.prepare()
+        async with self._plain_is_free:
+            try:
+                if self._plain is None:
+                    path = str(self._url.database)
+                    self._plain = await asyncio.to_thread(_plain_sqlite, path)
+                return await asyncio.to_thread(work, self._plain)
+            except (sqlite3.Error, OverflowError, ValueError) as error:
+                raise from_driver(error) from error
 
     @asynccontextmanager
     async def migrating(self) -> AsyncIterator[Connection]:
@@ -195,6 +219,15 @@ def _sqlite(url: URL, *, begin: str, connections: int) -> Pool:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _plain_sqlite(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, _LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -4096")
+    return connection
 
 
 async def _turn_write_ahead_log_on(driver: Any) -> None:

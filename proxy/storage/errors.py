@@ -9,6 +9,8 @@ StorageError
 
 from __future__ import annotations
 
+import sqlite3
+
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 # Of SQLSTATE, the standard's classes: data exception, integrity constraint violation.
@@ -45,6 +47,8 @@ def from_driver(error: Exception) -> StorageError:
 def _is_about_data(error: Exception) -> bool:
     if isinstance(error, (IntegrityError, DataError, ValueError, OverflowError)):
         return True
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+        return True  # the second: of a type that it does not know
     if not isinstance(error, DBAPIError):
         return False
     # asyncpg refuses some values before it sends them, as a ValueError.

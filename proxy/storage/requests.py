@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select, tuple_
 
-from proxy.storage import usage
+from proxy.storage import sqlite_rows, usage
 from proxy.storage.bulk import insert, present
 from proxy.storage.connection import Connection
 from proxy.storage.database import Database
@@ -24,6 +25,7 @@ from proxy.storage.tables import attempts, requests
 COLUMNS: Final = tuple(column.name for column in requests.c)
 
 _WIDTH: Final = len(COLUMNS)
+_STREAM: Final = COLUMNS.index("stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +96,11 @@ class Requests:
         An attempt is provider, upstream model, status and code. Answers how many rows
         were new. Raises DataRefused: none was inserted.
         """
+        if self._database.engine == "sqlite":
+            return await self._database.in_thread(partial(sqlite_rows.store, rows=rows))
         async with self._database.writing() as connection:
             new = await _new(connection, rows)
-            await insert(connection, requests, [row[:_WIDTH] for row in new])
+            await insert(connection, requests, [_typed(row) for row in new])
             await insert(
                 connection,
                 attempts,
@@ -160,6 +164,13 @@ class Requests:
             )
             await connection.execute(delete(requests).where(requests.c.id.in_(old)))
         return len(old)
+
+
+def _typed(row: Sequence[Any]) -> list[Any]:
+    """PostgreSQL's driver takes no number for a truth."""
+    values = list(row[:_WIDTH])
+    values[_STREAM] = bool(values[_STREAM])
+    return values
 
 
 async def _new(

@@ -25,7 +25,7 @@ _SUMS: Final = tuple(
 )
 
 # A row of sums that is there already grows.
-_ADD: Final = f"({', '.join(_DIMENSIONS)}) DO UPDATE SET " + ", ".join(
+ADD: Final = f"({', '.join(_DIMENSIONS)}) DO UPDATE SET " + ", ".join(
     f"{name} = usage_daily.{name} + excluded.{name}" for name in _SUMS
 )
 
@@ -96,15 +96,11 @@ class Usage:
 
 async def add(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
     """Add requests, as tuples in the order of their columns, to the sums."""
-    # One order for all processes, or two could lock each other out.
-    groups = sorted(_grouped(rows).items())
-    await insert(
-        connection, usage_daily, [(*names, *sums) for names, sums in groups], _ADD
-    )
+    await insert(connection, usage_daily, grouped(rows), ADD)
 
 
-def _grouped(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], list[Any]]:
-    """Sums by dimensions, in the order of _SUMS. Written out for speed: each request."""
+def grouped(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Rows of the table for some requests. Written out for speed: each request."""
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in rows:
         provider, cost, source = row[_PROVIDER], row[_COST], row[_SOURCE]
@@ -125,10 +121,11 @@ def _grouped(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, ...], list[Any]]:
         elif source != "none":
             sums[8] += 1
         sums[10] += row[_DURATION]
-    return {
-        (day_of(names[0] * _DAY_US), *(name or "" for name in names[1:])): sums
+    # One order for all processes, or two could lock each other out.
+    return sorted(
+        (day_of(names[0] * _DAY_US), *(name or "" for name in names[1:]), *sums)
         for names, sums in groups.items()
-    }
+    )
 
 
 def _sum(name: str) -> ColumnElement[Any]:

@@ -45,14 +45,13 @@ def record(id_: str) -> Record:
 
 async def main(url: str, spool: str, prefix: str, how: str = "") -> None:
     module._PASS_S = 0.001  # type: ignore[misc]
-    loop = asyncio.get_running_loop()
     async with Database(url) as database, Tasks(print) as tasks:
         store = (Deadly if how else Requests)(database)
-        it = Ledger(Spool(Path(spool), HEADER), store, tasks, soon=loop.call_soon)
-        async with it:
+        async with Ledger(Spool(Path(spool), HEADER), store, tasks) as it:
             for number in range(1_000_000):
                 id_ = f"{prefix}{number:07}"
-                it.append(record(id_), lambda id_=id_: os.write(1, f"{id_}\n".encode()))
+                it.append(record(id_))
+                os.write(1, f"{id_}\n".encode())
                 if number % 7 == 0:
                     await asyncio.sleep(0)
 

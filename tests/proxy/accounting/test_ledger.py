@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,38 +74,52 @@ async def test_the_last_records_are_stored_at_the_end(tmp_path: Path) -> None:
     assert store.ids == [f"req_{number}" for number in range(5)]
 
 
-async def test_a_turn_of_the_loop_is_one_write_before_replies_end(
-    tmp_path: Path,
-) -> None:
-    store, due = FakeStore(), list[Callable[[], object]]()
-    seen: list[int] = []
-    async with a_ledger(tmp_path, store, soon=due.append) as ledger:
-
-        def ends() -> None:
-            (file,) = tmp_path.iterdir()
-            seen.append(file.read_bytes().count(b"\n") - 1)
-
-        for number in range(3):
-            ledger.append(a_record(number), ends)
-        assert (len(due), seen, ledger.lag.rows) == (1, [], 3)
-        due.pop()()
-        # each reply ends when all records of the turn are in the file
-        assert seen == [3, 3, 3]
-        ledger.append(a_record(3), ends)
-        due.pop()()
-        assert seen == [3, 3, 3, 4]
+async def test_a_record_is_in_the_file_when_it_is_appended(tmp_path: Path) -> None:
+    async with a_ledger(tmp_path, FakeStore()) as ledger:
+        for number in range(1, 4):
+            ledger.append(a_record(number))
+            (file,) = left_in(tmp_path)
+            assert file.read_bytes().count(b"\n") - 1 == number
 
 
-async def test_replies_end_even_if_records_have_nowhere_to_go(tmp_path: Path) -> None:
-    ended: list[int] = []
-    folder = tmp_path / "spool"
+async def test_records_that_have_nowhere_to_go_are_counted(tmp_path: Path) -> None:
     room = Room(disk=0, memory=0)
-    async with a_ledger(folder, FakeStore(), room=room) as ledger:
-        ledger.append(a_record(1), lambda: ended.append(1))
-        ledger.append(a_record(2), lambda: 1 / 0)
-        ledger.append(a_record(3), lambda: ended.append(3))
-        assert ended == [1, 3]
-        assert ledger.lag.dropped == 3
+    async with a_ledger(tmp_path / "spool", FakeStore(), room=room) as ledger:
+        ledger.append(a_record(1))
+        ledger.append(a_record(2))
+        assert ledger.lag.dropped == 2
+
+
+class Worked:
+    """The time that the process has used: all there is, while it is busy."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self._clock = clock
+        self.busy = True
+
+    def __call__(self) -> float:
+        return self._clock() if self.busy else 0.0
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60])
+async def test_a_busy_process_stores_later_but_not_never(
+    tmp_path: Path, seconds: float
+) -> None:
+    store, clock = FakeStore(), HandClock()
+    async with a_ledger(tmp_path, store, now=clock, cpu=Worked(clock)) as ledger:
+        ledger.append(a_record(1))
+        clock.pass_by(seconds)
+        assert ledger._is_busy() == (seconds < 10)
+
+
+async def test_an_idle_process_stores_at_once(tmp_path: Path) -> None:
+    clock = HandClock()
+    worked = Worked(clock)
+    async with a_ledger(tmp_path, FakeStore(), now=clock, cpu=worked) as ledger:
+        ledger.append(a_record(1))
+        worked.busy = False
+        clock.pass_by(1)
+        assert not ledger._is_busy()
 
 
 async def test_what_a_database_that_is_away_does_not_take_waits(
