@@ -5,9 +5,9 @@ to a socket on 127.0.0.1 that keeps what it got, so the files hold header lines 
 the order, case and wording of the wire. What changes from call to call becomes a
 placeholder: {host}, {length}.
 
-Those of the npm client need Node and the package in a folder outside the repository:
+Those of the npm clients need Node and the packages in a folder outside the repository:
 
-    npm install --prefix FOLDER openai
+    npm install --prefix FOLDER openai @anthropic-ai/sdk
     python -m tests.bench.record_heads --npm FOLDER
 """
 
@@ -40,13 +40,22 @@ CHAT: Final[dict[str, Any]] = {
     "messages": [{"role": "user", "content": "hi"}],
 }
 
-# Node finds the package from the folder it runs in.
-NPM_CALL: Final = """
+# Node finds the packages from the folder it runs in.
+OPENAI_NPM: Final = """
 import OpenAI from "openai";
 const [baseURL, apiKey, body] = process.argv.slice(1);
-const client = new OpenAI({ apiKey, baseURL, maxRetries: 0 });
+const client = new OpenAI({ apiKey, baseURL: `${baseURL}/v1`, maxRetries: 0 });
 await client.chat.completions.create(JSON.parse(body)).catch((error) => {
   if (!(error instanceof OpenAI.APIError)) throw error;
+});
+"""
+ANTHROPIC_NPM: Final = """
+import Anthropic from "@anthropic-ai/sdk";
+const [baseURL, apiKey, body] = process.argv.slice(1);
+const client = new Anthropic({ apiKey, baseURL, maxRetries: 0 });
+const asked = { ...JSON.parse(body), max_tokens: 50 };
+await client.messages.create(asked).catch((error) => {
+  if (!(error instanceof Anthropic.APIError)) throw error;
 });
 """
 
@@ -141,12 +150,15 @@ def _ollama_async(base: str) -> object:
 
 def npm_clients(folder: Path) -> dict[str, Callable[[str], object]]:
     """The clients of the packages in `folder`/node_modules."""
-    return {"openai-npm": partial(_openai_npm, folder)}
+    return {
+        "anthropic-npm": partial(_npm, folder, ANTHROPIC_NPM),
+        "openai-npm": partial(_npm, folder, OPENAI_NPM),
+    }
 
 
-def _openai_npm(folder: Path, base: str) -> object:
-    command = ["node", "--input-type=module", "--eval", NPM_CALL]
-    arguments = [f"{base}/v1", BENCH_KEY, json.dumps(CHAT)]
+def _npm(folder: Path, script: str, base: str) -> object:
+    command = ["node", "--input-type=module", "--eval", script]
+    arguments = [base, BENCH_KEY, json.dumps(CHAT)]
     return subprocess.run(
         [*command, *arguments], cwd=folder, check=True, timeout=WAIT_S
     )
