@@ -7,7 +7,7 @@ story of one request: the pipeline writes it, accounting and the log read it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 Pair = tuple[str, str]
@@ -78,7 +78,8 @@ class Principal:
 
     `key` is a key's id, `key_name` its name, `user` whom a token names. `models` are
     the patterns of those that may be used, empty for all. What is None of `priority`,
-    `limits` and `budget` is the configuration's.
+    `limits` and `budget` is the configuration's; `is_limited`: one of the last two is its
+    own.
     """
 
     tenant: str = "default"
@@ -90,6 +91,11 @@ class Principal:
     priority: int | None = None
     limits: Limits | None = None
     budget: Budget | None = None
+    is_limited: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_limited = self.limits is not None or self.budget is not None
+        object.__setattr__(self, "is_limited", is_limited)
 
 
 ANYONE: Final = Principal()

@@ -53,6 +53,11 @@ class Held:
     def __exit__(self, *_: object) -> None:
         self.end()
 
+    @property
+    def amount_usd(self) -> float:
+        """How much is set aside."""
+        return 0.0 if self._lease is None else self._lease.amount / NANO
+
     def cost(self, usd: float | None) -> None:
         """Say what it did cost; None: it was sent, and nobody knows."""
         if self._lease is not None:
@@ -66,21 +71,28 @@ class Held:
 
 
 class Budgets:
-    """Holds principals to their budgets. It outlives a reload: see `adopt`."""
+    """Holds principals to their budgets. It outlives a reload: see `adopt`.
+
+    `is_on`: the configuration itself has some. `nothing` is held of what is free.
+    """
 
     def __init__(self, config: BudgetsConfig, counters: BudgetCounters) -> None:
         self._counters = counters
-        self._nothing = Held(counters, None)
+        self.nothing = Held(counters, None)
         self.adopt(config)
 
     def adopt(self, config: BudgetsConfig) -> None:
         """Hold to another configuration; what was spent stays spent."""
         self._config = config
+        self.is_on = bool(config.by_tenant)
+        self.allow_unpriced = config.allow_unpriced
         self._known: dict[int, tuple[Principal, tuple[Draw, ...]]] = {}
 
-    def may_hold(self, principal: Principal) -> bool:
-        """Tell whether a budget may: if not, no cost need be estimated."""
-        return principal.budget is not None or bool(self._config.by_tenant)
+    def hold(self, principal: Principal) -> bool:
+        """Tell whether a budget does: if not, no cost need be estimated."""
+        if not self.is_on and principal.budget is None:
+            return False
+        return bool(self._draws(principal))
 
     def try_reserve(
         self, principal: Principal, estimate_usd: float | None
@@ -91,7 +103,7 @@ class Budgets:
         """
         draws = self._draws(principal)
         if not draws or estimate_usd == 0.0:
-            return self._nothing
+            return self.nothing
         found = self._counters.try_reserve(draws, self._amount(estimate_usd))
         return None if found is None else self._held(found)
 
@@ -99,7 +111,7 @@ class Budgets:
         """As `try_reserve`, but waits until what was spent before is known."""
         draws = self._draws(principal)
         if not draws or estimate_usd == 0.0:
-            return self._nothing
+            return self.nothing
         amount = self._amount(estimate_usd)
         return self._held(await self._counters.reserve(draws, amount))
 

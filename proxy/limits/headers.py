@@ -1,24 +1,30 @@
-"""The x-ratelimit-* fields, as OpenAI's clients read them."""
+"""The x-ratelimit-* fields, as OpenAI's clients read them: lines of a reply's head."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from proxy.core.types import Pair
-from proxy.state.base import Charge, Level
+from proxy.state.base import Level, Rate
 
 
-def rate_headers(kind: str, stands: Iterable[tuple[Charge, Level]]) -> tuple[Pair, ...]:
-    """Say how the tightest of several allowances stands; `kind` ends the names."""
-    tightest = min(stands, key=lambda pair: pair[1].remaining, default=None)
-    if tightest is None:
-        return ()
-    charge, level = tightest
+def heading(kind: str, rate: Rate) -> str:
+    """Write what comes before the numbers; `kind` ends the names. Made once a plan."""
+    limit = f"x-ratelimit-limit-{kind}: {int(rate.amount)}\r\n"
+    return f"{limit}x-ratelimit-remaining-{kind}: "
+
+
+def rate_lines(kind: str, headings: Sequence[str], levels: Sequence[Level]) -> str:
+    """Say how the tightest of several allowances stands (bench: CPU per request)."""
+    if not levels:
+        return ""
+    at = 0
+    if len(levels) > 1:
+        at = min(range(len(levels)), key=lambda i: levels[i].remaining)
+    level = levels[at]
     return (
-        (f"x-ratelimit-limit-{kind}", str(int(charge.rate.amount))),
-        (f"x-ratelimit-remaining-{kind}", str(int(level.remaining + 1e-6))),
-        (f"x-ratelimit-reset-{kind}", duration(level.reset_s)),
+        f"{headings[at]}{int(level.remaining + 1e-6)}\r\n"
+        f"x-ratelimit-reset-{kind}: {duration(level.reset_s)}\r\n"
     )
 
 
@@ -30,7 +36,7 @@ def duration(seconds: float) -> str:
     if milliseconds < 1000:
         return f"{milliseconds}ms"
     if milliseconds < 60_000:
-        return f"{milliseconds / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+        return f"{milliseconds / 1000:g}s"
     minutes, rest = divmod(math.ceil(milliseconds / 1000), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"

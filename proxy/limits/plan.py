@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from proxy.config.schema_policy import RateLimit, RateLimitsConfig
 from proxy.core.patterns import best
 from proxy.core.types import Limits, Principal
+from proxy.limits.headers import heading
 from proxy.state.base import Bound, Charge, Rate
 
 _PERIODS_S: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
@@ -36,11 +37,20 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request draws on; `requests` are whole charges, `tokens` await a cost."""
+    """What a request draws on; `requests` are whole charges, `tokens` await a cost.
+
+    `headings` begin the fields of a reply's head that say how each of them stands.
+    """
 
     requests: tuple[Charge, ...]
     tokens: tuple[tuple[str, Rate], ...]
     bounds: tuple[Bound, ...]
+    headings: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        requests = [heading("requests", charge.rate) for charge in self.requests]
+        tokens = [heading("tokens", rate) for _, rate in self.tokens]
+        object.__setattr__(self, "headings", (*requests, *tokens))
 
     def charges(self, tokens: float) -> tuple[Charge, ...]:
         """Answer the charges, those of requests first."""

@@ -1,9 +1,8 @@
 """Limits of requests, tokens and concurrency: reserved before the work, settled after.
 
 Counting is the state's affair (proxy.state), which allowances a request draws on that
-of `plan`. Without any limit a request costs one comparison here. A reservation is
-held in one `with` around all of the call, streams included, so that nothing of it can
-be forgotten.
+of `plan`. A reservation is held around all of the call, streams included, and ended
+once, so that nothing of it can be forgotten.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Final
 from proxy.config.schema_policy import RateLimitsConfig
 from proxy.core import clock
 from proxy.core.errors import CallerFault
-from proxy.core.types import Pair, Principal
-from proxy.limits.headers import rate_headers
+from proxy.core.types import Principal
+from proxy.limits.headers import rate_lines
 from proxy.limits.plan import Caller, Plan, plan_for
 from proxy.state.base import Bound, Charge, Grant, Level, RateCounters, SlotCounts
 
@@ -26,21 +25,16 @@ _POLLS: Final = 200
 
 
 class LimitReached(CallerFault):
-    """A limit holds the request off. `headers` tell how its allowances stand."""
+    """A limit holds the request off. `lines` tell how its allowances stand."""
 
     def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        retry_after_s: float,
-        headers: tuple[Pair, ...] = (),
+        self, code: str, message: str, *, retry_after_s: float, lines: str = ""
     ) -> None:
         super().__init__(code, message, retry_after_s=retry_after_s)
-        self.headers = headers
+        self.lines = lines
 
 
-class Reservation:
+class Reserved:
     """What a request has reserved, until the end of its `with`.
 
     What it did not `use` by then is given back, save that it was a request.
@@ -48,16 +42,14 @@ class Reservation:
 
     __slots__ = ("_bounds", "_grant", "_limits", "_plan", "_tokens")
 
-    def __init__(
-        self, limits: RateLimits, plan: Plan | None, grant: Grant | None
-    ) -> None:
+    def __init__(self, limits: RateLimits, plan: Plan, grant: Grant) -> None:
         self._limits = limits
-        self._plan = plan
+        self._plan: Plan | None = plan
         self._grant = grant
-        self._bounds: tuple[Bound, ...] = () if plan is None else plan.bounds
+        self._bounds: tuple[Bound, ...] = plan.bounds
         self._tokens: float | None = 0.0
 
-    def __enter__(self) -> Reservation:
+    def __enter__(self) -> Reserved:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,68 +59,96 @@ class Reservation:
         """Say how many tokens were used; None: it was sent, and nobody knows."""
         self._tokens = tokens
 
-    def headers(self) -> tuple[Pair, ...]:
+    def lines(self) -> str:
         """Answer the x-ratelimit-* fields as they stood when it was granted."""
-        if self._plan is None or self._grant is None:
-            return ()
-        return _headers(self._plan, self._grant)
+        return "" if self._plan is None else _lines(self._plan, self._grant)
 
-    def end(self) -> None:
-        """Give back and settle; once, however often it is asked for."""
+    def leave_place(self) -> None:
+        """Give back the place among those at the same time, and nothing else."""
         bounds, self._bounds = self._bounds, ()
         if bounds:
             self._limits.slots.give_back(bounds)
-        grant, self._grant = self._grant, None
-        plan, tokens = self._plan, self._tokens
-        if grant is None or plan is None or tokens is None or not plan.tokens:
+
+    def end(self) -> None:
+        """Give back and settle; once, however often it is asked for."""
+        plan, self._plan = self._plan, None
+        if self._bounds:
+            self.leave_place()
+        if plan is None or not plan.tokens or self._tokens is None:
             return
-        ones = (1.0,) * len(plan.requests)
-        self._limits.rates.settle(grant, (*ones, *(float(tokens) for _ in plan.tokens)))
+        used = float(self._tokens)
+        costs = (*(1.0 for _ in plan.requests), *(used for _ in plan.tokens))
+        self._limits.rates.settle(self._grant, costs)
 
 
 class RateLimits:
-    """Holds callers to their limits. It outlives a reload: `adopt` takes the new one."""
+    """Holds callers to their limits. It outlives a reload: `adopt` takes the new one.
+
+    `is_on`: the configuration itself limits somebody.
+    """
 
     def __init__(
         self, config: RateLimitsConfig, rates: RateCounters, slots: SlotCounts
     ) -> None:
         self.rates = rates
         self.slots = slots
-        self._nothing = Reservation(self, None, None)
-        self._plans: dict[tuple[int, str, str | None, str | None], _Remembered] = {}
         self.adopt(config)
 
     def adopt(self, config: RateLimitsConfig) -> None:
         """Hold to another configuration; what has been used stays used."""
         self._config = config
-        self._is_off = config == RateLimitsConfig()
-        self._plans = {}
+        self.is_on = config != RateLimitsConfig()
+        self.by_user = bool(config.by_user)
+        self.by_model = bool(config.by_model)
+        self._plans: dict[_Place, tuple[Principal, Plan | None]] = {}
 
-    def may_limit(self, principal: Principal) -> bool:
-        """Tell whether anything may: if not, nothing need be asked or estimated."""
-        return not self._is_off or principal.limits is not None
+    def plan_of(
+        self,
+        principal: Principal,
+        address: str = "",
+        model: str | None = None,
+        user: str | None = None,
+    ) -> Plan | None:
+        """Answer what limits a request; None when nothing does.
 
-    def try_reserve(self, caller: Caller, tokens: int) -> Reservation | None:
+        `address` is that of who is not known; `model` and `user` matter where there are
+        limits of them. Remembered by identity: a principal comes again, and hashing
+        one costs more than all of this.
+        """
+        place: _Place = id(principal)
+        if address or model is not None or user is not None:
+            place = place, address, model, user
+        known = self._plans.get(place)
+        if known is not None and known[0] is principal:
+            return known[1]
+        if len(self._plans) >= _REMEMBERED:
+            self._plans.clear()
+        plan = None
+        if self.is_on or principal.limits is not None:
+            plan = plan_for(self._config, Caller(principal, address, model, user))
+        self._plans[place] = principal, plan
+        return plan
+
+    def try_reserve(self, plan: Plan, tokens: int) -> Reserved | None:
         """Reserve a request of so many tokens; None where `reserve` must be awaited.
 
         Raises LimitReached `rate_limit_exceeded`, `token_limit_exceeded`.
         """
-        plan = self._plan(caller)
-        if plan is None:
-            return self._nothing
-        taken = self.slots.try_take(plan.bounds) if plan.bounds else True
-        if not taken:
+        if plan.bounds:
+            taken = self.slots.try_take(plan.bounds)
             if taken is None:
                 return None
-            raise _busy(plan)
-        grant = self._granted_or_freed(plan, tokens)
-        return None if grant is None else self._reserved(plan, grant)
+            if not taken:
+                raise _busy(plan)
+        grant = self.rates.try_reserve(plan.charges(tokens))
+        if grant is None:
+            if plan.bounds:
+                self.slots.give_back(plan.bounds)
+            return None
+        return self._reserved(plan, grant)
 
-    async def reserve(self, caller: Caller, tokens: int) -> Reservation:
+    async def reserve(self, plan: Plan, tokens: int) -> Reserved:
         """As `try_reserve`, but waits for the answer of whoever counts."""
-        plan = self._plan(caller)
-        if plan is None:
-            return self._nothing
         if plan.bounds and not await self._taken(plan.bounds):
             raise _busy(plan)
         try:
@@ -138,22 +158,6 @@ class RateLimits:
             raise
         return self._reserved(plan, grant)
 
-    def _plan(self, caller: Caller) -> Plan | None:
-        principal = caller.principal
-        if not self.may_limit(principal):
-            return None
-        # By identity: a principal is remembered and comes again, and hashing one
-        # costs more than all of this.
-        key = id(principal), caller.address, caller.model, caller.user
-        known = self._plans.get(key)
-        if known is not None and known[0] is principal:
-            return known[1]
-        if len(self._plans) >= _REMEMBERED:
-            self._plans.clear()
-        plan = plan_for(self._config, caller)
-        self._plans[key] = principal, plan
-        return plan
-
     async def _taken(self, bounds: tuple[Bound, ...]) -> bool:
         for _ in range(_POLLS):
             taken = self.slots.try_take(bounds)
@@ -162,30 +166,24 @@ class RateLimits:
             await clock.sleep(_POLL_S)
         return False
 
-    def _granted_or_freed(self, plan: Plan, tokens: int) -> Grant | None:
-        """Answer a grant, refused or not; None, with nothing taken, if it must wait."""
-        grant = self.rates.try_reserve(plan.charges(tokens))
-        if grant is None and plan.bounds:
-            self.slots.give_back(plan.bounds)
-        return grant
-
-    def _reserved(self, plan: Plan, grant: Grant) -> Reservation:
-        if grant.granted:
-            return Reservation(self, plan, grant)
+    def _reserved(self, plan: Plan, grant: Grant) -> Reserved:
+        if grant.retry_after_s == 0.0:
+            return Reserved(self, plan, grant)
         if plan.bounds:
             self.slots.give_back(plan.bounds)
         raise _refusal(plan, grant)
 
 
-_Remembered = tuple[object, Plan | None]
+_Place = int | tuple[int, str, str | None, str | None]
 
 
-def _headers(plan: Plan, grant: Grant) -> tuple[Pair, ...]:
+def _lines(plan: Plan, grant: Grant) -> str:
+    headings, levels = plan.headings, grant.levels
     count = len(plan.requests)
-    stands = list(zip(grant.charges, grant.levels, strict=True))
-    return (
-        *rate_headers("requests", stands[:count]),
-        *rate_headers("tokens", stands[count:]),
+    if count == len(levels):
+        return rate_lines("requests", headings, levels)
+    return rate_lines("requests", headings[:count], levels[:count]) + rate_lines(
+        "tokens", headings[count:], levels[count:]
     )
 
 
@@ -211,7 +209,7 @@ def _refusal(plan: Plan, grant: Grant) -> LimitReached:
         f"The limit of {amount:.0f} {what} in {period_s:.0f} s ({_WHOSE[whose]}) is "
         f"reached; the request can be made in {grant.retry_after_s:.3g} s.",
         retry_after_s=grant.retry_after_s,
-        headers=_headers(plan, grant),
+        lines=_lines(plan, grant),
     )
 
 

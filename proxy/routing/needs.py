@@ -79,7 +79,7 @@ def limits_of(config: ModelConfig | None, found: FoundModel | None) -> Limits:
 class Needs:
     """What one request needs; each answer is found when it is first asked for."""
 
-    __slots__ = ("_has", "_members", "_most_tokens", "_text_bytes", "operation", "stream")  # fmt: skip
+    __slots__ = ("_has", "_members", "_sizes", "operation", "stream")
 
     def __init__(
         self, operation: str, members: Members | None = None, *, stream: bool = False
@@ -89,8 +89,7 @@ class Needs:
         self.stream = stream
         self._members = members
         self._has: dict[Trait, bool] = {}
-        self._text_bytes: int | None = None
-        self._most_tokens = 0
+        self._sizes: tuple[int, int] | None = None
 
     def missing(self, limits: Limits) -> Trait | None:
         """Answer what the request needs and the candidate lacks, if anything."""
@@ -104,18 +103,29 @@ class Needs:
 
     def fit(self, limits: Limits) -> Fit:
         """Answer whether the request, and what it asks for, goes into the context."""
-        members = self._members
-        if members is None or limits.window >= UNLIMITED:
+        window = limits.window
+        if self._members is None or window >= UNLIMITED:
             return Fit.WELL
-        if self._text_bytes is None:
-            self._text_bytes = wants.text_bytes(members)
-            self._most_tokens = wants.most_tokens(members)
-        size, window = self._text_bytes, limits.window
+        size, most_tokens = self.sizes()
         if size > window * MOST_BYTES_PER_TOKEN:
             return Fit.TOO_LONG
-        if size // BYTES_PER_TOKEN + self._most_tokens > window:
+        if size // BYTES_PER_TOKEN + most_tokens > window:
             return Fit.DOUBTFUL
         return Fit.WELL
+
+    def sizes(self) -> tuple[int, int]:
+        """Answer the request's bytes as text, and the tokens it lets a model write.
+
+        Each is 0 where nobody knows.
+        """
+        if self._sizes is None:
+            members = self._members
+            self._sizes = (
+                (0, 0)
+                if members is None
+                else (wants.text_bytes(members), wants.most_tokens(members))
+            )
+        return self._sizes
 
     def _needs(self, trait: Trait) -> bool:
         if trait is Trait.EMBEDDINGS:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 Bound = tuple[str, int | None]
 """A key that is counted, and its limit; None counts without one."""
 
@@ -46,14 +48,14 @@ class SlotCounts(Protocol):
         ...
 
 
-class Rate(NamedTuple):
+class Rate(msgspec.Struct, frozen=True, gc=False):
     """An allowance: a bucket of `amount` that fills evenly within `period_s`."""
 
     amount: float
     period_s: float
 
 
-class Charge(NamedTuple):
+class Charge(msgspec.Struct, frozen=True, gc=False):
     """What one request takes from one allowance, known or estimated."""
 
     key: str
@@ -61,7 +63,7 @@ class Charge(NamedTuple):
     cost: float
 
 
-class Level(NamedTuple):
+class Level(msgspec.Struct, frozen=True, gc=False):
     """How an allowance stands: `remaining` of it, full again in `reset_s`.
 
     `until` is where the charge ends on the clock of whoever granted it.
@@ -72,7 +74,7 @@ class Level(NamedTuple):
     until: float
 
 
-class Grant(NamedTuple):
+class Grant(msgspec.Struct, frozen=True, gc=False):
     """The answer to charges, whose order `levels` has.
 
     Refused, nothing was taken, and the same charges will be granted in

@@ -35,12 +35,13 @@ def wait_s(full_at: float, now: float, charge: Charge) -> float:
 def take(full_at: float, now: float, charge: Charge) -> tuple[float, float]:
     """Answer `charged` and `wait_s` at once (bench: CPU per request)."""
     cost = charge.cost
-    amount, period_s = charge.rate
+    rate = charge.rate
+    amount, period_s = rate.amount, rate.period_s
     if cost > amount:
         cost = amount
     elif cost < 0.0:
         cost = 0.0
-    after = (full_at if full_at > now else now) + cost * period_s / amount
+    after = (max(now, full_at)) + cost * period_s / amount
     wait = after - period_s - now
     return after, wait if wait > TOLERANCE_S else 0.0
 
@@ -63,6 +64,6 @@ def level(full_at: float, now: float, rate: Rate) -> Level:
     taken_s = full_at - now
     if taken_s <= 0.0:
         return Level(rate.amount, 0.0, full_at)
-    amount, period_s = rate
+    amount, period_s = rate.amount, rate.period_s
     remaining = amount - taken_s / period_s * amount
-    return Level(remaining if remaining > 0.0 else 0.0, taken_s, full_at)
+    return Level(max(0.0, remaining), taken_s, full_at)

@@ -44,7 +44,7 @@ async def refused(
 
 async def test_who_has_no_budget_is_asked_for_nothing(counters: MemoryBudgets) -> None:
     budgets = Budgets(BudgetsConfig(), counters)
-    assert not budgets.may_hold(ANYONE)
+    assert not budgets.hold(ANYONE)
     for estimate in (0.0, 1e9, None):
         held = budgets.try_reserve(ANYONE, estimate)
         assert held is not None
@@ -94,7 +94,7 @@ async def test_a_tenant_is_held_by_the_month_with_all_its_keys(
 ) -> None:
     first = Principal(tenant="team-a", key="k1")
     second = Principal(tenant="team-a", key="k2", budget=Budget(daily_usd=10))
-    assert budgets.may_hold(first)
+    assert budgets.hold(first)
     for principal in (first, second):
         with await budgets.reserve(principal, 1.0) as held:
             held.cost(1.0)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.limits.headers import duration, rate_headers
-from proxy.state.base import Charge, Level, Rate
+from proxy.limits.headers import duration, heading, rate_lines
+from proxy.state.base import Level, Rate
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,15 @@ def test_a_span_reads_as_clients_parse_it(seconds: float, text: str) -> None:
 
 
 def test_the_tightest_allowance_is_told() -> None:
-    wide = Charge("a", Rate(100.0, 60.0), 1.0), Level(80.0, 12.0, 0.0)
-    tight = Charge("b", Rate(20.0, 1.0), 1.0), Level(3.9999999, 0.75, 0.0)
-    assert rate_headers("requests", [wide, tight]) == (
-        ("x-ratelimit-limit-requests", "20"),
-        ("x-ratelimit-remaining-requests", "4"),
-        ("x-ratelimit-reset-requests", "750ms"),
+    wide = heading("requests", Rate(100.0, 60.0)), Level(80.0, 12.0, 0.0)
+    tight = heading("requests", Rate(20.0, 1.0)), Level(3.9999999, 0.75, 0.0)
+    headings, levels = zip(wide, tight, strict=True)
+    assert rate_lines("requests", headings, levels) == (
+        "x-ratelimit-limit-requests: 20\r\n"
+        "x-ratelimit-remaining-requests: 4\r\n"
+        "x-ratelimit-reset-requests: 750ms\r\n"
     )
 
 
 def test_nothing_is_told_of_what_is_not_limited() -> None:
-    assert rate_headers("tokens", []) == ()
+    assert rate_lines("tokens", (), ()) == ""
