@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import Final
 
 from tests.bench.build import HERE, ROOT, Tools
 from tests.bench.subject import Subject
+from tests.parts.ports import free_port
 
 GATEWAY: Final = (sys.executable, "-m", "proxy")
 
@@ -102,12 +102,6 @@ def pin_to_first_cpu() -> tuple[str, ...]:
         return ()
     os.sched_setaffinity(0, {cpus[0]})
     return ("taskset", "-c", str(cpus[-1]))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _written(path: Path, text: str) -> Path:

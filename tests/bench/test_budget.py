@@ -19,15 +19,18 @@ import pytest
 
 from tests.bench import heads
 from tests.bench.subject import Subject
-from tests.bench.subjects import free_port, gateway_config, our_env
+from tests.bench.subjects import gateway_config, our_env
 from tests.parts.faulty import Faulty, Peer
 from tests.parts.http_text import LAST_CHUNK, Message, chunk, event_stream_head, whole
+from tests.parts.ports import free_port
 from tests.parts.until import until
 
 REQUESTS = 60
 CHUNKS = 200
 CALLS_PER_REQUEST = 250
 CALLS_PER_CHUNK = 17
+
+pytestmark = pytest.mark.alone
 
 REPLY = json.dumps({
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "mock",

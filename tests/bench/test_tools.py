@@ -15,8 +15,8 @@ import pytest
 from tests.bench import heads
 from tests.bench.build import BenchError, compiled
 from tests.bench.subject import Subject
-from tests.bench.subjects import free_port
 from tests.bench.workloads import Request, Sample, parse_sseload
+from tests.parts.ports import free_port
 
 SECONDS = "0.6"
 Load = Callable[[int, Request, int, int], Sample]

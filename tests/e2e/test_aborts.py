@@ -33,6 +33,8 @@ CHAT = "/v1/chat/completions"
 MAY_STAND = "local_ai_provider_health"
 IDLE = 'state="idle"'
 
+pytestmark = pytest.mark.alone
+
 
 async def moody(peer: Peer, request: Message) -> None:
     """Serve at the pace that the request names, so that aborts meet every phase.

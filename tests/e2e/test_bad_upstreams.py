@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import openai
 import pytest
+import pytest_asyncio
 
 from tests.e2e.conftest import local_provider, only
 from tests.parts.faulty import Faulty, Peer, Script
-from tests.parts.gateway import Gateway, Start
+from tests.parts.gateway import Gateway, serving
 from tests.parts.http_text import (
     LAST_CHUNK,
     Message,
@@ -26,11 +28,14 @@ from tests.parts.raw import connect, exchange
 ASK: Any = [{"role": "user", "content": "Hi"}]
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
-STREAM = b'{"model":"tiny","messages":[],"stream":true}'
 CHAT = "/v1/chat/completions"
 REPLY = b'{"object":"chat.completion","choices":[]}'
 REFUSED = b'{"error":{"message":"no such thing","type":"invalid_request_error"}}'
 SHORT = {"connect": 1, "write": 1, "firstByte": 1, "idle": 1, "whole": 2}
+PROVIDERS = 20
+PATIENT = "patient"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def says(data: bytes) -> Script:
@@ -60,25 +65,46 @@ async def dribbles(peer: Peer, request: Message) -> None:
     await peer.dribble(event_stream_head() + chunk(EVENT) + chunk(DONE) + LAST_CHUNK)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def upstream() -> AsyncIterator[Faulty]:
     async with Faulty(hangs) as upstream:
         yield upstream
 
 
-@pytest.fixture
-async def running(gateway: Start, upstream: Faulty) -> Gateway:
-    provider = local_provider("faulty", "vllm", upstream.url) | {"timeouts": SHORT}
-    models = [{"id": "tiny", "providerId": "faulty"}]
-    sections: dict[str, Any] = {
-        "stream": {"keepAliveSeconds": 1},
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    upstream: Faulty, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    """A gateway with many providers: what it learns of one is not known of the next."""
+    hasty = [f"provider-{number}" for number in range(PROVIDERS)]
+    providers = [
+        local_provider(name, "vllm", upstream.url) | {"timeouts": SHORT}
+        for name in hasty
+    ]
+    config = only(
+        *providers,
+        local_provider(PATIENT, "vllm", upstream.url),
+        models=[{"id": f"of-{name}", "providerId": name} for name in (*hasty, PATIENT)],
+        stream={"keepAliveSeconds": 1},
         # Nobody waits for the end of a rate limit.
-        "routing": {"queue": {"maxWaitSeconds": 1}},
-    }
-    return await gateway(only(provider, models=models, **sections))
+        routing={"queue": {"maxWaitSeconds": 1}},
+    )
+    async with serving(tmp_path_factory.mktemp("gateway"), config) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    return itertools.count()
 
 
 @pytest.fixture
+def model(numbers: Iterator[int]) -> str:
+    """A model of a provider that no test has asked before."""
+    return f"of-provider-{next(numbers)}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(running: Gateway) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
         base_url=f"{running.url}/v1", api_key="unused", max_retries=0, timeout=20
@@ -106,33 +132,34 @@ async def client(running: Gateway) -> AsyncIterator[openai.AsyncOpenAI]:
 async def test_a_failure_is_named(
     client: openai.AsyncOpenAI,
     upstream: Faulty,
+    model: str,
     script: Script,
     status: int,
     codes: set[str],
 ) -> None:
     upstream.script = script
     with pytest.raises(openai.APIStatusError) as caught:
-        await client.chat.completions.create(model="tiny", messages=ASK)
+        await client.chat.completions.create(model=model, messages=ASK)
     assert caught.value.status_code == status
     assert caught.value.code in codes
     assert upstream.url.removeprefix("http://") not in caught.value.message
 
 
 async def test_the_callers_own_mistake_comes_back_as_the_upstream_said_it(
-    client: openai.AsyncOpenAI, upstream: Faulty
+    client: openai.AsyncOpenAI, upstream: Faulty, model: str
 ) -> None:
     upstream.script = says(whole(REFUSED, status=422))
     with pytest.raises(openai.UnprocessableEntityError) as caught:
-        await client.chat.completions.create(model="tiny", messages=ASK)
+        await client.chat.completions.create(model=model, messages=ASK)
     assert "no such thing" in caught.value.message
 
 
 async def test_a_stream_that_pauses_too_long_ends_with_an_error(
-    client: openai.AsyncOpenAI, upstream: Faulty
+    client: openai.AsyncOpenAI, upstream: Faulty, model: str
 ) -> None:
     upstream.script = hangs_after_an_event
     stream = await client.chat.completions.create(
-        model="tiny", messages=ASK, stream=True
+        model=model, messages=ASK, stream=True
     )
     chunks = aiter(stream)
     assert (await anext(chunks)).choices[0].delta.content == "x"
@@ -142,21 +169,17 @@ async def test_a_stream_that_pauses_too_long_ends_with_an_error(
 
 
 async def test_a_stream_in_single_bytes_arrives_whole(
-    running: Gateway, upstream: Faulty
+    running: Gateway, upstream: Faulty, model: str
 ) -> None:
     upstream.script = dribbles
-    reply = await exchange(running.url, post(CHAT, STREAM))
+    reply = await exchange(running.url, _asking(model))
     assert reply.body == EVENT + DONE
     assert reply.complete
 
 
 async def test_a_silent_stream_is_kept_alive_by_comments(
-    gateway: Start, upstream: Faulty
+    running: Gateway, upstream: Faulty
 ) -> None:
-    provider = local_provider("faulty", "vllm", upstream.url)
-    models = [{"id": "tiny", "providerId": "faulty"}]
-    stream = {"keepAliveSeconds": 1}
-    running = await gateway(only(provider, models=models, stream=stream))
     seen = [asyncio.Event(), asyncio.Event()]
 
     async def slow(peer: Peer, request: Message) -> None:
@@ -167,7 +190,7 @@ async def test_a_silent_stream_is_kept_alive_by_comments(
 
     upstream.script = slow
     reader, writer = await connect(running.url)
-    writer.write(post(CHAT, STREAM))
+    writer.write(_asking(f"of-{PATIENT}"))
     received = b""
     async with asyncio.timeout(20):
         for event in seen:
@@ -180,7 +203,7 @@ async def test_a_silent_stream_is_kept_alive_by_comments(
 
 
 async def test_a_failure_harms_no_other_call(
-    client: openai.AsyncOpenAI, upstream: Faulty
+    client: openai.AsyncOpenAI, upstream: Faulty, model: str
 ) -> None:
     async def mixed(peer: Peer, request: Message) -> None:
         if b"fail" in request.body:
@@ -193,7 +216,7 @@ async def test_a_failure_harms_no_other_call(
     async def ask(word: str) -> bool:
         messages: Any = [{"role": "user", "content": word}]
         try:
-            await client.chat.completions.create(model="tiny", messages=messages)
+            await client.chat.completions.create(model=model, messages=messages)
         except openai.APIStatusError:
             return False
         return True
@@ -201,3 +224,7 @@ async def test_a_failure_harms_no_other_call(
     words = ["fail", "go on"] * 50
     outcomes = await asyncio.gather(*map(ask, words))
     assert outcomes == [word == "go on" for word in words]
+
+
+def _asking(model: str) -> bytes:
+    return post(CHAT, b'{"model":"%b","messages":[],"stream":true}' % model.encode())

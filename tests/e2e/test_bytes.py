@@ -6,9 +6,10 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.conftest import local_provider, only
-from tests.parts.gateway import Gateway, Start
+from tests.parts.gateway import Gateway, serving
 from tests.parts.http_text import Message, data_of, events, post
 from tests.parts.raw import exchange
 from tests.parts.tap import Tap
@@ -16,17 +17,31 @@ from tests.parts.tap import Tap
 CHAT = "/v1/chat/completions"
 
 
-@pytest.fixture
-async def tap(llama: str) -> AsyncIterator[Tap]:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def line(llama: str) -> AsyncIterator[Tap]:
     async with Tap(llama) as tap:
         yield tap
 
 
-@pytest.fixture
-async def tapped(gateway: Start, tap: Tap) -> Gateway:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tapped(
+    line: Tap, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
     """A gateway whose way to the real model server leads through the tap."""
-    provider = local_provider("llama", "llamacpp", tap.url)
-    return await gateway(only(provider, models=[{"id": "tiny", "providerId": "llama"}]))
+    provider = local_provider("llama", "llamacpp", line.url)
+    config = only(provider, models=[{"id": "tiny", "providerId": "llama"}])
+    async with serving(tmp_path_factory.mktemp("tapped"), config) as running:
+        yield running
+
+
+@pytest.fixture
+def tap(line: Tap) -> Tap:
+    """The tap, with nothing on its tape."""
+    line.forget()
+    return line
 
 
 async def test_a_streams_bytes_are_the_upstreams_less_our_usage_event(

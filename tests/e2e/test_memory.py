@@ -40,6 +40,8 @@ IDLE_LIMIT_BYTES = 12 << 10
 CHAT = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
 
+pytestmark = pytest.mark.alone
+
 
 async def flood(peer: Peer, request: Message) -> None:
     wanted = json.loads(request.body)["bytes"]

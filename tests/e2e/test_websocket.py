@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
 from tests.e2e.conftest import local_provider, only
-from tests.parts.gateway import Gateway, Start
+from tests.parts.gateway import Gateway, serving
 
 Talk = Callable[[web.WebSocketResponse], Awaitable[None]]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 BIG = bytes(range(256)) * (4 << 12)  # 4 MiB
 MODELS = {
     "models": [
@@ -32,6 +35,10 @@ class Upstream:
     """LM Studio's doors: a model list, and a WebSocket whose `talk` may be swapped."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Be as if nobody had asked yet."""
         self.talk: Talk = echo
         self.asked: list[web.Request] = []
         self.close_codes: list[int | None] = []
@@ -44,6 +51,10 @@ class Upstream:
         return web.json_response({"error": "not you"}, status=403)
 
     async def open(self, request: web.Request) -> web.WebSocketResponse:
+        closed, close_codes = (
+            self.closed,
+            self.close_codes,
+        )  # of this test, not the next
         self.asked.append(request)
         socket = web.WebSocketResponse(
             protocols=("lms.v1",), max_msg_size=0, autoping=False
@@ -52,8 +63,8 @@ class Upstream:
         try:
             await self.talk(socket)
         finally:
-            self.close_codes.append(socket.close_code)
-            self.closed.set()
+            close_codes.append(socket.close_code)
+            closed.set()
         return socket
 
 
@@ -68,30 +79,40 @@ async def echo(socket: web.WebSocketResponse) -> None:
             await socket.pong(message.data)
 
 
-@pytest.fixture
-async def upstream() -> Upstream:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def studio() -> Upstream:
     return Upstream()
 
 
 @pytest.fixture
-async def running(gateway: Start, upstream: Upstream) -> AsyncIterator[Gateway]:
+def upstream(studio: Upstream) -> Upstream:
+    """The upstream, as if nobody had asked it yet."""
+    studio.begin()
+    return studio
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    studio: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
     app = web.Application()
-    app.router.add_get("/api/v1/models", upstream.list_models)
-    app.router.add_get("/llm", upstream.open)
-    app.router.add_get("/refused", upstream.refuse)
+    app.router.add_get("/api/v1/models", studio.list_models)
+    app.router.add_get("/llm", studio.open)
+    app.router.add_get("/refused", studio.refuse)
     async with TestServer(app) as server:
-        provider = local_provider("studio", "lmstudio", str(server.make_url("/")))
-        yield await gateway(only(provider))
+        config = only(local_provider("studio", "lmstudio", str(server.make_url("/"))))
+        async with serving(tmp_path_factory.mktemp("gateway"), config) as gateway:
+            yield gateway
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+@pytest_asyncio.fixture(loop_scope="module")
+async def session(upstream: Upstream) -> AsyncIterator[aiohttp.ClientSession]:
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield session
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def socket(
     running: Gateway, session: aiohttp.ClientSession
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:

@@ -1,7 +1,7 @@
 """The real gateway as a process, on a free port, with an environment of its own.
 
-`run_gateway` serves while a block runs; the fixture `gateway` starts any number
-for one test. `run_to_end` is for command lines that should not serve. What waits
+`run_gateway` and `serving` serve while a block runs; the fixture `gateway` starts any
+number for one test. `run_to_end` is for command lines that should not serve. What waits
 for the process is awaited in a thread, as its upstream may run in the test's loop.
 """
 
@@ -13,8 +13,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +146,20 @@ def run_gateway(
         stop_process(process, STOP_TIMEOUT_S)
         raise
     running.stop()
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, config: Config, *flags: str, **options: Any
+) -> AsyncIterator[Gateway]:
+    """As `run_gateway`, while an upstream of it may run in this loop."""
+    with ExitStack() as running:
+        opening = run_gateway(folder, config, *flags, **options)
+        gateway = await asyncio.to_thread(running.enter_context, opening)
+        try:
+            yield gateway
+        finally:
+            await asyncio.to_thread(running.close)
 
 
 def run_to_end(

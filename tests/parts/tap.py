@@ -16,10 +16,19 @@ READ_BYTES = 1 << 16
 
 @dataclass(slots=True)
 class Recorded:
-    """One connection: what went to the target, and what came back."""
+    """One connection: what went to the target, and what came back.
+
+    The first `known` requests are nobody's affair any more.
+    """
 
     there: bytearray = field(default_factory=bytearray)
     back: bytearray = field(default_factory=bytearray)
+    known: int = 0
+
+    def exchanges(self) -> list[tuple[Message, Message]]:
+        # The last request may be without an answer.
+        asked, answered = requests(bytes(self.there)), responses(bytes(self.back))
+        return list(zip(asked, answered, strict=False))
 
 
 class Tap:
@@ -61,13 +70,14 @@ class Tap:
         return [
             (request, response)
             for connection in self.connections
-            for request, response in zip(
-                requests(bytes(connection.there)),
-                responses(bytes(connection.back)),
-                strict=False,  # the last request may be without an answer
-            )
+            for request, response in connection.exchanges()[connection.known :]
             if request.target.startswith(path)
         ]
+
+    def forget(self) -> None:
+        """Tell no more of requests that have come so far."""
+        for connection in self.connections:
+            connection.known = len(requests(bytes(connection.there)))
 
     def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
