@@ -117,7 +117,7 @@ class RateLimits:
         """
         place: _Place = id(principal)
         if address or model is not None or user is not None:
-            place = place, address, model, user
+            place = id(principal), address, model, user
         known = self._plans.get(place)
         if known is not None and known[0] is principal:
             return known[1]

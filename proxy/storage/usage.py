@@ -6,7 +6,7 @@ batch that is replayed counts once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,6 +92,20 @@ class Usage:
             found = await connection.execute(statement)
             rows = [dict(row) for row in found.mappings()]
         return tuple(UsageRow(**row) for row in rows if row["requests"])
+
+    async def spent_by_day(
+        self, kind: str, name: str, since_day: str
+    ) -> Mapping[str, float]:
+        """Answer what a "tenant" or a "key", by its id, spent in USD on each day."""
+        column = usage_daily.c["key_id" if kind == "key" else "tenant"]
+        statement = (
+            select(usage_daily.c.day, _sum("cost_usd"))
+            .where(column == name, usage_daily.c.day >= since_day)
+            .group_by(usage_daily.c.day)
+        )
+        async with self._database.reading() as connection:
+            found = await connection.execute(statement)
+            return {day: usd for day, usd in found if usd}
 
 
 async def add(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:

@@ -105,3 +105,27 @@ async def test_costs_add_up_to_the_micro_dollar(database: Database) -> None:
         await requests.insert(rows(250, f"{part}-", cost_usd=0.000_000_3))
     (day,) = await usage.sums()
     assert round(day.cost_usd, 9) == 0.0003
+
+
+async def test_what_was_spent_is_told_by_day_of_a_key_or_a_tenant(
+    database: Database,
+) -> None:
+    await Requests(database).insert(
+        [
+            row("0", tenant="a", key_id="k1", cost_usd=0.25),
+            row("1", tenant="a", key_id="k2", cost_usd=0.5),
+            row(
+                "2", tenant="a", key_id="k1", started_us=NOON_US + DAY_US, cost_usd=1.0
+            ),
+            row("3", tenant="b", key_id="k3", cost_usd=2.0),
+            row("4", tenant="a", key_id="k1", cost_usd=None),
+        ]
+    )
+    usage = Usage(database)
+    assert await usage.spent_by_day("key", "k1", TODAY) == {TODAY: 0.25, TOMORROW: 1.0}
+    assert await usage.spent_by_day("tenant", "a", TODAY) == {
+        TODAY: 0.75,
+        TOMORROW: 1.0,
+    }
+    assert await usage.spent_by_day("tenant", "a", TOMORROW) == {TOMORROW: 1.0}
+    assert await usage.spent_by_day("tenant", "k1", TODAY) == {}

@@ -1,0 +1,74 @@
+"""What a request may cost, before anybody is asked: the dearest of who may serve it.
+
+Fallbacks count too, as they may be asked in the end. A candidate is free, has a price,
+or has one that nobody knows; a `Tariff` says which of them a budget lets a request use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from providers.base import ASKABLE
+from providers.wire.usage import Usage
+from proxy.accounting.prices import cost_usd
+from proxy.routing.catalog import Catalog, Resolution
+from proxy.routing.model import Candidate
+
+
+class Tariff(Enum):
+    """Whom a request may be sent to, as far as money goes."""
+
+    ANY = auto()
+    PRICED = auto()
+    FREE = auto()
+
+    def allows(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate may be asked."""
+        if self is Tariff.ANY:
+            return True
+        cost = _cost(candidate, Usage(prompt=1, completion=1))
+        return cost == 0.0 if self is Tariff.FREE else cost is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What candidates would take for one request: `dearest_usd` of those with a price.
+
+    `has_free` and `has_unpriced`: there are candidates that cost nothing, or whose
+    price nobody knows.
+    """
+
+    dearest_usd: float
+    has_free: bool
+    has_unpriced: bool
+
+
+def costs_of(
+    resolution: Resolution, catalog: Catalog, prompt_tokens: int, answer_tokens: int
+) -> Costs:
+    """Answer what a request of so many tokens would cost, whoever serves it."""
+    usage = Usage(prompt=prompt_tokens, completion=answer_tokens)
+    costs = [_cost(candidate, usage) for candidate in _all(resolution, catalog)]
+    known = [cost for cost in costs if cost is not None]
+    return Costs(max(known, default=0.0), 0.0 in known, len(known) < len(costs))
+
+
+def _all(resolution: Resolution, catalog: Catalog) -> Iterator[Candidate]:
+    """Yield all candidates of a model, those of its fallbacks, and of theirs."""
+    operation, named = ASKABLE[resolution.operation], {resolution.name}
+    waiting = [resolution]
+    while waiting:
+        found = waiting.pop()
+        yield from found.everyone or found.candidates
+        config = found.config
+        names = () if config is None else (*config.fallbacks, *config.context_fallbacks)
+        for name in names:
+            if name not in named:
+                named.add(name)
+                waiting.append(catalog.resolve(name, operation))
+
+
+def _cost(candidate: Candidate, usage: Usage) -> float | None:
+    return cost_usd(candidate.provider.config, candidate.model, usage)
