@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from tests.fakes.lmstudio_socket import replies_to
 from tests.fakes.openai import WORDS, FakeOpenAI
 from tests.fakes.upstream import SSE_TYPE, Answer, Maker, Received, sse
 
-SOCKETS = ("/llm", "/embedding", "/system")
+SOCKETS = ("/embedding", "/files", "/llm", "/repository", "/system")
 
 
 class FakeLMStudio(FakeOpenAI):
     """`loaded` are the keys of loaded models; `old` is one without /api/v1.
 
-    Its WebSockets send every message back and keep it in `messages`.
+    Its WebSockets keep every message in `messages`. They speak with its own client, and
+    send all back to any other.
     """
 
     def __init__(
@@ -66,9 +69,14 @@ class FakeLMStudio(FakeOpenAI):
         self.arrived.set()
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        is_known = False
         async for message in socket:
             self.messages.append(message.data)
-            if message.type is WSMsgType.TEXT:
+            is_known = is_known or "authVersion" in str(message.data)
+            if is_known:
+                for reply in replies_to(json.loads(message.data), self.models[0]):
+                    await socket.send_json(reply)
+            elif message.type is WSMsgType.TEXT:
                 await socket.send_str(message.data)
             elif message.type is WSMsgType.BINARY:
                 await socket.send_bytes(message.data)
