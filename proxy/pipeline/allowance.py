@@ -129,10 +129,8 @@ class Allowance:
             if plan is None:
                 return UNLIMITED
             sizes = _sizes(operation, asked) if plan.tokens else _NO_SIZE
-            reserved = limits.try_reserve(plan, sum(sizes))
-            if reserved is None:
-                return None
-            return Reservation(reserved, sizes=sizes)
+            found = limits.try_reserve(plan, sum(sizes))
+            return None if found is None else Reservation(found, sizes=sizes)
         sizes = _sizes(operation, asked)
         costs = self._costs(operation, asked, sizes)
         usd, tariff = self._terms(costs)

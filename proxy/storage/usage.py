@@ -105,7 +105,8 @@ class Usage:
         )
         async with self._database.reading() as connection:
             found = await connection.execute(statement)
-            return {day: usd for day, usd in found if usd}
+            rows = [dict(row) for row in found.mappings()]
+        return {row["day"]: row["cost_usd"] for row in rows if row["cost_usd"]}
 
 
 async def add(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
