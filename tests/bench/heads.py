@@ -15,6 +15,8 @@ from typing import Final
 BENCH_KEY: Final = "sk-bench-0123456789abcdef"
 FOLDER: Final = Path(__file__).parent / "heads"
 IMAGE_BYTES: Final = 10 << 20
+SPOKEN: Final = "mock-chat"
+PAUSE_MS: Final = 20
 
 SYSTEM: Final = (
     "You are a helpful assistant. Answer briefly and precisely, "
@@ -52,6 +54,24 @@ def stream(chunks: int, pause_ms: int) -> bytes:
     )
 
 
+def spoken(chunks: int, pause_ms: int, *, translated: bool) -> bytes:
+    """A streamed chat completion of the model that speaks chat alone; or, translated,
+    a streamed message of it.
+
+    Messages have no seed: the gateway sets that of the model, and for others the mock
+    reads it here.
+    """
+    asked = {"max_tokens": chunks, "seed": pause_ms, "stream": True}
+    question = {"role": "user", "content": QUESTION}
+    if translated:
+        return _body(asked | {"system": SYSTEM, "messages": [question]}, SPOKEN)
+    asked |= {
+        "messages": _messages(QUESTION),
+        "stream_options": {"include_usage": True},
+    }
+    return _body(asked, SPOKEN)
+
+
 def image() -> bytes:
     """A chat completion over a picture of 10 MiB in base64."""
     picture = random.Random(7).randbytes(IMAGE_BYTES * 3 // 4)
@@ -70,5 +90,5 @@ def _messages(content: object) -> list[dict[str, object]]:
     ]
 
 
-def _body(fields: dict[str, object]) -> bytes:
-    return json.dumps({"model": "mock", **fields}, separators=(",", ":")).encode()
+def _body(fields: dict[str, object], model: str = "mock") -> bytes:
+    return json.dumps({"model": model, **fields}, separators=(",", ":")).encode()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tests.bench import heads
-from tests.bench.workloads import Memory, Paced, Plain, Request, Shape, Workload
-
-PAUSE_MS: Final = 20
+from tests.bench.heads import PAUSE_MS
+from tests.bench.workloads import (
+    Memory,
+    Paced,
+    Plain,
+    Request,
+    Shape,
+    Translated,
+    Workload,
+)
 
 
 def workloads(*, quick: bool) -> dict[str, Workload]:
@@ -40,8 +45,21 @@ def _streams(*, quick: bool) -> list[Workload]:
         paced("paced100", 1.5 if quick else 2.5, 0.5, 100, 200),
         paced("paced500", 2.5 if quick else 3.5, 1.2, 500, 1000),
         paced("paced1000", 3.5 if quick else 4, 2, 1000, 1500),
+        _translated(quick=quick),
         Paced("ttft16", short, 1 if quick else 1.5, Shape(16, 10, 0.2, 50)),
     ]
+
+
+def _translated(*, quick: bool) -> Workload:
+    asked = heads.spoken(100, PAUSE_MS, translated=True)
+    passing = heads.spoken(100, PAUSE_MS, translated=False)
+    return Translated(
+        "translated100",
+        Request("anthropic-async", asked),
+        Request("openai-async", passing),
+        1.2 if quick else 2.2,
+        Shape(100, 100, 0.5, 100),
+    )
 
 
 def _large(*, quick: bool) -> list[Workload]:

@@ -13,7 +13,7 @@
  * Prints one JSON line. What began before WARMUP_S is counted only in *_all:
  *   chunks_all chunks_s   content chunks (stamps "@T<16 digits>"), and a second
  *   done_all              replies that ended
- *   bad                   of which had a wrong number of chunks or no [DONE]
+ *   bad                   of which had a wrong number of chunks or no proper end
  *   errors                failed connections and replies other than 200
  *   ttft_*                request to first chunk, microseconds
  *   lag_*                 stamp to arrival, microseconds
@@ -42,8 +42,10 @@
 #define MOST_SAMPLES 20000000
 #define EVENTS_AT_ONCE 512
 
-static const char STREAM_END[] = "[DONE]\n\n";
-#define STREAM_END_LENGTH (sizeof STREAM_END - 1)
+/* How a stream of chat ends, and one of Messages; they are of one length. */
+static const char CHAT_END[] = "[DONE]\n\n";
+static const char MESSAGES_END[] = "stop\"}\n\n";
+#define STREAM_END_LENGTH (sizeof CHAT_END - 1)
 
 /* Where in a reply the next byte belongs. A proxy may cut chunks anywhere, so the
  * framing has to be taken off before anything is looked for. */
@@ -290,7 +292,9 @@ static size_t on_body(conn *c, const char *data, size_t length, uint64_t t) {
 
 static int complete(const conn *c) {
   if (c->chunks != expected_chunks) return 0;
-  return !expected_chunks || !memcmp(c->tail, STREAM_END, STREAM_END_LENGTH);
+  if (!expected_chunks) return 1;
+  return !memcmp(c->tail, CHAT_END, STREAM_END_LENGTH) ||
+         !memcmp(c->tail, MESSAGES_END, STREAM_END_LENGTH);
 }
 
 static void on_end(conn *c, uint64_t t) {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.build import HERE, ROOT, Tools
+from tests.bench.heads import PAUSE_MS, SPOKEN
 from tests.bench.subject import Subject
 from tests.parts.ports import free_port
 
@@ -71,18 +72,25 @@ class Lab:
 
 
 def gateway_config(upstream: str) -> str:
-    """A configuration with model `mock` on a vLLM server at `upstream`, unlimited."""
-    provider = {
-        "id": "mock",
-        "kind": "vllm",
-        "endpoint": upstream,
-        "maxConcurrent": None,
+    """A configuration with model `mock` on a vLLM server at `upstream`, unlimited.
+
+    Another model is on a server there that speaks chat alone.
+    """
+    provider = {"endpoint": upstream, "maxConcurrent": None}
+    spoken = {
+        "id": SPOKEN,
+        "providerId": "chat",
+        "upstreamModel": "mock",
+        "params": {"set": {"seed": PAUSE_MS}},
     }
     config = {
         "server": {"drainSeconds": 1},
         "discovery": {"enabled": False},
-        "providers": [provider],
-        "models": [{"id": "mock", "providerId": "mock"}],
+        "providers": [
+            {"id": "mock", "kind": "vllm", **provider},
+            {"id": "chat", "kind": "openai-compatible", **provider},
+        ],
+        "models": [{"id": "mock", "providerId": "mock"}, spoken],
     }
     return json.dumps(config, indent=1)  # JSON is YAML
 

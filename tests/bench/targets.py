@@ -103,6 +103,10 @@ def _added_first_token_ms(samples: Round, subject: str) -> float:
     return added_us / 1000
 
 
+def _of_passing(samples: Round, subject: str) -> float:
+    return samples[subject]["cpu_us"] / samples[subject]["passing_cpu_us"]
+
+
 def _pace_kept(samples: Round, subject: str) -> float:
     sample = samples[subject]
     return 0.0 if sample["wrong"] else sample["chunks_s"] / OFFERED_CHUNKS_S
@@ -155,6 +159,16 @@ TARGETS: Final = (
         "µs",
         must=None,
         goal=1.2,
+    ),
+    Target(
+        "translated_chunk",
+        "translated chunk (Messages ⇄ chat), by one that passes",
+        "translated100",
+        _of_passing,
+        "×",
+        must=3,
+        goal=2,
+        relative=False,
     ),
     Target(
         "first_token",

@@ -121,6 +121,12 @@ def test_pace_is_not_kept_by_wrong_streams() -> None:
     assert reached == [True, False, False]
 
 
+def test_a_translated_chunk_is_judged_by_one_that_passes() -> None:
+    sample = {"cpu_us": 50.0, "passing_cpu_us": 20.0, "wrong": 0.0}
+    [row] = rows({"translated100": [{"nginx": sample, "ours": sample}]})
+    assert (row.judged.median, row.verdict) == (2.5, "must")
+
+
 def test_the_report_names_the_commit_and_every_row_that_was_measured() -> None:
     text = render(results([10], [18]), FACTS)
     assert "abc1234" in text.splitlines()[0]

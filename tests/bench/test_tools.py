@@ -89,6 +89,17 @@ def test_streams_arrive_whole(
     assert sample["n"] >= 10 * sample["done_all"]
 
 
+def test_a_stream_of_messages_ends_otherwise(run_load: Load) -> None:
+    end = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    for body, bad in ((b"@T" + b"0" * 16 + end, 0), (b"@T" + b"0" * 16, 1)):
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with answering(head + body) as port:
+            asked = heads.spoken(1, 0, translated=True)
+            sample = run_load(port, Request("anthropic", asked), 1, 1)
+        assert sample["done_all"] > 0
+        assert sample["bad"] == bad * sample["done_all"]
+
+
 def test_whole_replies_arrive(mock: Subject, run_load: Load) -> None:
     sample = run_load(mock.port, Request("openai", heads.chat()), 4, 0)
     assert sample["wrong"] == 0

@@ -128,6 +128,31 @@ class Paced(Workload):
         return with_cpu(sample, measure.cpu_us(subject.pids()) - before)
 
 
+class Translated(Paced):
+    """Paced streams that are said in another dialect, beside the same that pass.
+
+    `passing_cpu_us` is the subject's CPU time for a chunk of those, right before.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        request: Request,
+        passing: Request,
+        seconds: float,
+        shape: Shape,
+    ) -> None:
+        super().__init__(name, request, seconds * 2, shape)
+        self._each = [
+            Paced(name, asked, seconds, shape) for asked in (passing, request)
+        ]
+
+    def sample(self, subject: Subject, tools: Tools, folder: Path) -> Sample:
+        passing, said = (one.sample(subject, tools, folder) for one in self._each)
+        wrong = passing["wrong"] + said["wrong"]
+        return said | {"passing_cpu_us": passing["cpu_us"], "wrong": wrong}
+
+
 class Memory(Paced):
     """Memory of a fresh process: idle, after a little work, with streams open.
 
