@@ -17,6 +17,7 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
+from proxy.accounting.records import NoRecords
 from proxy.auth.local_token import LocalToken, open_token
 from proxy.auth.open_keys import NoKeys
 from proxy.config import Config, Loaded, Options
@@ -45,13 +46,16 @@ def serve(loaded: Loaded, options: Options | None = None) -> int:
     except NoKeys as error:
         print(f"Cannot read the keys that callers need: {error}.", file=sys.stderr)
         return 1
+    except NoRecords as error:
+        print(f"Cannot keep records: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 0
 
 
 async def _serve(loaded: Loaded, options: Options | None = None) -> int:
     config = loaded.config
-    async with Runtime(loaded, options) as runtime:
+    async with Runtime(loaded, options, records=True) as runtime:
         _show_first_key(runtime)
         runtime.on_reload(lambda: _log_as_told(runtime.config))
         token = _token(config)

@@ -108,6 +108,9 @@ class Front:
             last_reload=lambda: runtime.last_reload,
             started_at=runtime.started_at,
             authenticator=runtime.authenticator,
+            keys=None if runtime.keyring is None else runtime.keyring.admin,
+            records=runtime.records,
+            tail=runtime.tail,
         )
 
 

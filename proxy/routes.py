@@ -17,6 +17,7 @@ from providers.base import ASKABLE, OPERATIONS
 from providers.wire.dialect import Dialect
 from proxy.api import (
     admin,
+    admin_keys,
     admin_providers,
     admin_route,
     execute,
@@ -24,6 +25,7 @@ from proxy.api import (
     models,
     ollama,
     ops,
+    records,
 )
 from proxy.api.owner import for_owner
 from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
@@ -188,8 +190,18 @@ ROUTES: Final = (
     _admin("POST", "/providers/{id}/disable", admin_providers.disable),
     _admin("POST", "/providers/{id}/drain", admin_providers.drain),
     _admin("POST", "/providers/{id}/probe", admin_providers.probe),
+    _admin("GET", "/keys", admin_keys.list_keys),
+    _admin("POST", "/keys", admin_keys.create_key),
+    _admin("PATCH", "/keys/{id}", admin_keys.change_key),
+    _admin("DELETE", "/keys/{id}", admin_keys.revoke_key),
+    _admin("POST", "/keys/{id}/rotate", admin_keys.rotate_key),
     _admin("GET", "/route", admin_route.ask_route),
     _admin("POST", "/route", admin_route.post_route),
+    _admin("GET", "/requests", records.list_requests),
+    _admin("GET", "/requests/stream", records.stream_requests),
+    _admin("GET", "/requests/{id}", records.get_request),
+    _admin("GET", "/usage", records.usage),
+    _admin("GET", "/usage/daily", records.daily_usage),
     _admin("GET", "/config", admin.show_config),
     _admin("POST", "/reload", admin.reload),
 )

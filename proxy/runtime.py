@@ -15,6 +15,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from proxy.accounting.ledger import Ledger
+from proxy.accounting.ledger_gauges import LedgerGauges
+from proxy.accounting.records import Records
+from proxy.accounting.tail import Tail
 from proxy.auth.access import Access, OpenAccess
 from proxy.auth.authenticate import Authenticator
 from proxy.auth.open_keys import make_keyring
@@ -73,11 +77,15 @@ class Runtime:
     """All parts of one running gateway. Open as `async with`.
 
     `loaded`, `config`, `access` and `pipeline` are those in force now; `keyring` is None
-    while authentication is off.
+    while authentication is off, `records` where none are to be kept.
     """
 
-    def __init__(self, loaded: Loaded, options: Options | None = None) -> None:
-        """`options` are those of the command line, for reading it all again."""
+    def __init__(
+        self, loaded: Loaded, options: Options | None = None, *, records: bool = False
+    ) -> None:
+        """`options` are those of the command line, for reading it all again. `records`:
+        keep them. Raises NoRecords where the database's address cannot be used.
+        """
         self._options = options or Options()
         config = loaded.config
         self._stack = AsyncExitStack()
@@ -94,6 +102,10 @@ class Runtime:
         self.client = Client(self.ticker)
         self.origins = Origins()
         self.metrics = Metrics()
+        self.tail = Tail()
+        self.records = (
+            Records(config, self.tasks, lambda: self.config) if records else None
+        )
         self.sandbox = Sandbox(config.execute, _report)
         self.owners = ResponseOwners()
         self.translator = Translator()
@@ -121,12 +133,17 @@ class Runtime:
         self._catalog = Catalog(config, self.registry.providers)
 
     async def __aenter__(self) -> Runtime:
-        """Raises NoKeys where authentication is on and its keys cannot be read."""
+        """Raises NoKeys where authentication is on and its keys cannot be read, NoRecords
+        where the database is of a later version.
+        """
         if self.keyring is not None:  # first: it may fail
             await self._stack.enter_async_context(self.keyring)
         await self._stack.enter_async_context(self.ticker)
         await self._stack.enter_async_context(self.client)
         await self._stack.enter_async_context(self.tasks)
+        if self.records is not None:
+            await self._stack.enter_async_context(self.records)
+            self.metrics.add(LedgerGauges(self.records.lag))
         await self._stack.enter_async_context(self.sandbox)
         if self.keyring is not None:
             self.tasks.start(self.keyring.follow(), "keep up with the keys")
@@ -138,6 +155,7 @@ class Runtime:
                 self._provider_gauges,
                 self._connections,
                 self.dispatch.queue.presence,
+                lambda: self.config.metrics.currency.per_usd,
             )
         )
         return self
@@ -286,7 +304,7 @@ class Runtime:
                 access,
                 self.authenticator,
             ),
-            Desk(log, self.metrics),
+            Desk(log, self.metrics, self._ledger(config), self.tail),
             self.dispatch,
             instance_id=self._instance_id,
             look_again=self.discovery.look_now,
@@ -303,6 +321,10 @@ class Runtime:
             if (server.allowed_hosts, server.cors.allowed_origins) == names:
                 return before.access
         return Access(*names)
+
+    def _ledger(self, config: Config) -> Ledger | None:
+        is_wanted = config.logging.request_log.retain_days > 0
+        return self.records.ledger if self.records is not None and is_wanted else None
 
     def _log(self, config: Config, before: Generation | None) -> RequestLog:
         wanted = config.logging

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from proxy.accounting.ledger_line import Row, decode, encode
+from proxy.accounting.ledger_line import Row, complete, decode, encode
 from proxy.accounting.spool import Batch, Spool
 from proxy.core import clock
 from proxy.core.tasks import Tasks
@@ -71,14 +71,19 @@ class Ledger:
         store: RowStore,
         tasks: Tasks | None = None,
         *,
+        currency: Callable[[], tuple[str, float]] = lambda: ("USD", 1.0),
         now: Callable[[], float] = clock.monotonic,
         wall: Callable[[], float] = clock.wall,
         cpu: Callable[[], float] = clock.cpu,
     ) -> None:
-        """Without `tasks` nothing is taken to the database but by `drain`."""
+        """`currency` is the code of that of costs, and what a US dollar is worth in it.
+
+        Without `tasks` nothing is taken to the database but by `drain`.
+        """
         self._spool = spool
         self._store = store
         self._tasks = tasks
+        self._currency = currency
         self._now = now
         self._wall = wall
         self._cpu = cpu
@@ -93,7 +98,6 @@ class Ledger:
         self._ending = False
 
     async def __aenter__(self) -> Ledger:
-        """Raises OSError where there can be no spool."""
         self._spool.open()
         if self._tasks is not None:
             self._task = self._tasks.start(self._run(), "ledger")
@@ -151,6 +155,7 @@ class Ledger:
 
     async def _store_batch(self, batch: Batch) -> bool:
         rows, broken = decode(batch.lines, batch.header)
+        complete(rows, *self._currency())
         try:
             refused = await self._insert(rows)
         except BaseException as error:

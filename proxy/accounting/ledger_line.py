@@ -6,21 +6,27 @@ per request); what is odd about a text is looked at only where it shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
 
+from providers.base import ASKABLE
 from proxy.core.types import Record
 from proxy.observability.text import printable
 from proxy.storage.requests import COLUMNS
 
-Row = Sequence[Any]
+Row = list[Any]
 
 # What stands first in each file: one from another version has its own order.
 HEADER: Final = orjson.dumps([*COLUMNS, "attempts"]) + b"\n"
 
 _WIDTH: Final = len(COLUMNS) + 1
+_ENDPOINT: Final = COLUMNS.index("endpoint")
+_DIALECT: Final = COLUMNS.index("dialect")
+_COST_USD: Final = COLUMNS.index("cost_usd")
+_COST: Final = COLUMNS.index("cost")
+_CURRENCY: Final = COLUMNS.index("currency")
 _LONGEST_LINE: Final = 4096
 _LONGEST_TEXT: Final = 128
 _MOST_ATTEMPTS: Final = 8
@@ -42,6 +48,13 @@ def encode(record: Record, epoch_s: float) -> bytes:
     except TypeError:  # a text that is no text: half of a character
         return _shortened(values)
     return line if len(line) <= _LONGEST_LINE else _shortened(values)
+
+
+def row_of(record: Record, epoch_s: float, currency: str, per_usd: float) -> Row:
+    """A record as the row that will be stored of it."""
+    (row,), _ = decode([encode(record, epoch_s).rstrip()], HEADER)
+    complete([row], currency, per_usd)
+    return row
 
 
 def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
@@ -117,6 +130,16 @@ def decode(lines: Iterable[bytes], header: bytes) -> tuple[list[Row], list[bytes
     if b"\\u0000" in joined:
         found = [_without_nul(row) for row in found]
     return found, []
+
+
+def complete(rows: Iterable[list[Any]], currency: str, per_usd: float) -> None:
+    """Fill in what follows from the rest, and need not be known when a request ends."""
+    for row in rows:
+        if row[_DIALECT] is None and (operation := ASKABLE.get(row[_ENDPOINT])):
+            row[_DIALECT] = operation.dialect.value
+        cost_usd = row[_COST_USD]
+        if cost_usd is not None:
+            row[_COST], row[_CURRENCY] = cost_usd * per_usd, currency
 
 
 def _decode_each(

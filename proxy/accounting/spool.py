@@ -77,9 +77,15 @@ class Spool:
         self._disk_refuses = False
 
     def open(self) -> None:
-        """Raises OSError where the folder cannot be made."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Take over what was left; a folder that cannot be made is tried again."""
+        try:
+            self._make_folder()
+        except OSError as error:
+            self._tell(str(error))
         self.adopt()
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Let go of the files; those that are read go, others find the next process."""
@@ -112,6 +118,9 @@ class Spool:
 
     def retry(self) -> None:
         """Write what waits in memory, as far as the disk takes it."""
+        if self._held:
+            with suppress(OSError):
+                self._make_folder()
         while self._held and self._write(self._held[0][0]):
             self._held_bytes -= len(self._held.popleft()[0])
             if not self._held:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from proxy.accounting.records import Records
+from proxy.accounting.tail import Tail
 from proxy.auth.access import Access
 from proxy.auth.authenticate import Authenticator
+from proxy.auth.key_admin import KeyAdmin
 from proxy.auth.local_token import LocalToken
 from proxy.config import Config, Loaded
 from proxy.config.reload import Reload
@@ -24,8 +27,8 @@ class Context:
 
     `catalog` answers the snapshot of now, `active` the requests being served.
     `check` looks at a provider, `reload` takes the reason. `token` is None where
-    none could be kept. `started_at` is seconds since the epoch. `authenticator` is None
-    while authentication is off.
+    none could be kept. `started_at` is seconds since the epoch. `authenticator` and
+    `keys` are None while authentication is off, `records` where none are kept.
     """
 
     loaded: Loaded
@@ -44,6 +47,9 @@ class Context:
     last_reload: Callable[[], Reload | None]
     started_at: float
     authenticator: Authenticator | None = None
+    keys: KeyAdmin | None = None
+    records: Records | None = None
+    tail: Tail = field(default_factory=Tail)
 
     @property
     def config(self) -> Config:

@@ -52,6 +52,7 @@ async def readyz(request: web.BaseRequest, context: Context) -> web.Response:
     document = {
         "status": "ready" if is_ready else status,
         "providers": [_brief(p) for p in context.registry.providers],
+        "database": _database(context, _is_local(request, context)),
         "last_reload": None if reload is None else shape(reload),
     }
     return json_reply(document, 200 if is_ready else 503)
@@ -70,6 +71,20 @@ async def metrics(request: web.BaseRequest, context: Context) -> web.Response:
         )
     body, content_type = context.metrics.exposition(request.headers.get("accept"))
     return web.Response(body=body, headers={"content-type": content_type})
+
+
+def _database(context: Context, tells_why: bool) -> dict[str, Any] | None:
+    """How far records are behind; requests are served whatever it is."""
+    if context.records is None:
+        return None
+    lag = context.records.lag()
+    shown = {
+        "status": "ok" if lag.problem is None else "away",
+        "waiting_records": lag.rows,
+        "lag_seconds": round(lag.seconds, 1),
+        "lost_records": lag.dropped,
+    }
+    return shown | {"problem": lag.problem} if tells_why else shown
 
 
 def _execute(sandbox: Sandbox) -> dict[str, Any]:

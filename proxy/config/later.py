@@ -30,9 +30,7 @@ _REFUSED: Final = {
 
 _IGNORED: Final[Mapping[str, str]] = {
     "server.trusted_proxies": "X-Forwarded-* is not believed yet",
-    "logging.request_log.retain_days": "records are not stored yet",
-    "logging.request_log.bodies": "records are not stored yet",
-    "metrics.currency": "costs are not counted yet",
+    "logging.request_log.bodies": "bodies are not stored yet",
 }
 _IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {
     "cache_salt": "no salt is sent yet",
@@ -43,7 +41,6 @@ _IGNORED_OF_MODELS: Final[Mapping[str, str]] = {
 }
 _ANY_PROVIDER: Final = ProviderEntry(id="any", kind="demo")
 _ANY_MODEL: Final = ModelConfig(id="any")
-_KEYS_ONLY: Final = "the database holds keys alone in this version; set auth.enabled too, or leave it out"
 _NO_EFFECT: Final = "has no effect in this version"
 
 
@@ -54,8 +51,6 @@ def refuse_what_is_not_there(read: Validated, report: Report) -> None:
         key, value = _at(read.file, place)
         if value != _at(usual, place)[1]:
             report.error(key, message)
-    if read.file.database.url is not None and not read.file.auth.enabled:
-        report.error(("database", "url"), _KEYS_ONLY)
     _warn_of_ignored((), read.file, usual, _IGNORED, report)
     for at, entry in read.providers:
         path: Path = ("providers", at)

@@ -174,7 +174,9 @@ class DiscoveryConfig(Section):
 
 class RequestLogConfig(Section):
     enabled: bool = option(True, "Write one line per request.")
-    retain_days: Positive = option(30, "How long stored records stay.", unit="days")
+    retain_days: Count = option(
+        30, "How long records are kept in the database; 0: none are.", unit="days"
+    )
     bodies: bool = option(False, "Store request and reply bodies too.")
 
 

@@ -70,13 +70,15 @@ class Feeds:
     """Where to read what others count.
 
     `connections` answers (provider, state such as "idle" or "busy", count), `queue` how
-    many wait for a slot, and for how many seconds the first of them has.
+    many wait for a slot, and for how many seconds the first of them has, `per_usd` what
+    a US dollar is worth in the currency of costs.
     """
 
     active: Callable[[], int] = _none_active
     providers: Callable[[], Iterable[ProviderGauges]] = tuple
     connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
     queue: Callable[[], tuple[int, float]] = _none_queued
+    per_usd: Callable[[], float] = lambda: 1.0
 
 
 class Metrics:
@@ -93,6 +95,11 @@ class Metrics:
     def feed(self, feeds: Feeds) -> None:
         """Say where the gauges are read."""
         self._gauges.feeds = feeds
+        self._counts.per_usd = feeds.per_usd
+
+    def add(self, collector: Collector) -> None:
+        """Answer what it collects, too."""
+        self._registry.register(collector)
 
     def know_models(self, names: Container[str]) -> None:
         """Say which model names may be labels."""
@@ -188,16 +195,22 @@ class _Series:
             tokens.completion += record.completion_tokens or 0
             tokens.cached += record.cached_tokens or 0
             tokens.reasoning += record.reasoning_tokens or 0
+            if record.cost_usd is None:
+                tokens.unpriced += 1
+            else:
+                tokens.cost_usd += record.cost_usd
 
 
 @dataclass(slots=True)
 class _Tokens:
-    """Tokens by kind; the names are the label's values."""
+    """Tokens by kind, whose names are the label's values, and what they cost."""
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
 
 
 class _Counts(Collector):
@@ -212,6 +225,7 @@ class _Counts(Collector):
         self._failed: dict[tuple[str, str], int] = {}
         self._failovers: dict[tuple[str, str], int] = {}
         self._broken = 0
+        self.per_usd: Callable[[], float] = lambda: 1.0
 
     def series(self, endpoint: str, model: str, provider: str, status: int) -> _Series:
         """Begin to count a combination of labels."""
@@ -251,6 +265,7 @@ class _Counts(Collector):
             self._first_tokens,
         )
         yield self._token_counts()
+        yield from self._costs()
         yield CounterMetricFamily(
             "local_ai_broken_streams_total",
             "Streams that an upstream did not finish.",
@@ -281,6 +296,25 @@ class _Counts(Collector):
             for kind in _KINDS:
                 family.add_metric((kind, model, provider), getattr(tokens, kind))
         return family
+
+    def _costs(self) -> Iterator[Metric]:
+        labels, rate = ("model", "provider"), self.per_usd()
+        usd = CounterMetricFamily(
+            "local_ai_cost_usd_total", "Cost of requests in US dollars.", labels=labels
+        )
+        own = CounterMetricFamily(
+            "local_ai_cost_total", "The same in metrics.currency.", labels=labels
+        )
+        unpriced = CounterMetricFamily(
+            "local_ai_unpriced_requests_total",
+            "Requests whose tokens are known and whose cost is not.",
+            labels=labels,
+        )
+        for at, tokens in self._tokens.items():
+            usd.add_metric(at, tokens.cost_usd)
+            own.add_metric(at, tokens.cost_usd * rate)
+            unpriced.add_metric(at, tokens.unpriced)
+        yield from (usd, own, unpriced)
 
     def _failed_attempts(self) -> Metric:
         family = CounterMetricFamily(

@@ -1,4 +1,4 @@
-"""Where finished calls are reported: to the metrics, the request log and the ledger.
+"""Where finished calls are reported: the ledger, the metrics, the log and the tail.
 
 Every lane that serves calls ends here. Written for speed (bench: CPU per request): it
 waits for nothing, and raises nothing.
@@ -7,14 +7,13 @@ waits for nothing, and raises nothing.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from proxy.accounting.ledger import Ledger
+from proxy.accounting.tail import Tail
 from proxy.core.types import Record
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Metrics
-
-if TYPE_CHECKING:
-    from proxy.accounting.ledger import Ledger
 
 _log: Final = logging.getLogger("local_ai.pipeline")
 
@@ -22,15 +21,20 @@ _log: Final = logging.getLogger("local_ai.pipeline")
 class Desk:
     """`report` each record once, when its call has ended."""
 
-    __slots__ = ("_append", "_observe", "_write")
+    __slots__ = ("_append", "_observe", "_tail", "_write")
 
     def __init__(
-        self, log: RequestLog, metrics: Metrics, ledger: Ledger | None = None
+        self,
+        log: RequestLog,
+        metrics: Metrics,
+        ledger: Ledger | None = None,
+        tail: Tail | None = None,
     ) -> None:
         """`ledger` is None where no records are kept."""
         self._observe = metrics.observe
         self._write = log.write
         self._append = None if ledger is None else ledger.append
+        self._tail = tail
 
     def report(self, record: Record) -> None:
         """Tell all who keep count. What one of them cannot take costs no call."""
@@ -39,5 +43,7 @@ class Desk:
                 self._append(record)
             self._observe(record)
             self._write(record)
+            if self._tail is not None and self._tail.is_watched:
+                self._tail.note(record)
         except Exception:
             _log.exception("request %s could not be reported", record.id)

@@ -67,9 +67,8 @@ class Database:
         return str(self._url.database if self.engine == "sqlite" else self._url)
 
     async def __aenter__(self) -> Database:
-        """Raises BadDatabase where a driver is missing, OSError where no file can be."""
+        """Raises BadDatabase where a driver is missing."""
         if self.engine == "sqlite":
-            _make_file(Path(str(self._url.database)))
             self._writer = _sqlite(self._url, begin="BEGIN IMMEDIATE", connections=1)
             self._readers = _sqlite(self._url, begin="BEGIN", connections=2)
         else:
@@ -131,6 +130,11 @@ class Database:
     @asynccontextmanager
     async def migrating(self) -> AsyncIterator[Connection]:
         """A transaction that changes the tables, alone among all processes."""
+        if self.engine == "sqlite":
+            try:
+                _make_file(Path(str(self._url.database)))
+            except OSError as error:
+                raise from_driver(error) from error
         async with self._transaction(self._writer) as connection:
             await schema.lock(connection)
             yield connection

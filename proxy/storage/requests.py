@@ -22,7 +22,7 @@ from proxy.storage.filters import Filter
 from proxy.storage.tables import attempts, requests
 
 # The order of the values in a row that is inserted; the list of its attempts follows.
-COLUMNS: Final = tuple(column.name for column in requests.c)
+COLUMNS: Final = tuple(str(column.name) for column in requests.c)
 
 _WIDTH: Final = len(COLUMNS)
 _STREAM: Final = COLUMNS.index("stream")

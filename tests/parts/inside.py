@@ -65,7 +65,8 @@ def read_settings(content: dict[str, Any]) -> Loaded:
 
 def read_from(file: Path, content: dict[str, Any]) -> Loaded:
     file.write_text(json.dumps(content))
-    return load(Options(config=str(file)), {}, places=())
+    there = {"PROXY_DATA_DIR": str(file.parent / "data")}
+    return load(Options(config=str(file)), there, places=())
 
 
 class KeptLog(RequestLog):
@@ -159,9 +160,15 @@ OpenSite = Callable[..., Awaitable[Site]]
 
 @asynccontextmanager
 async def run_site(
-    script: Script | None = None, *, fast: bool = False, **sections: Any
+    script: Script | None = None,
+    *,
+    fast: bool = False,
+    records: bool = False,
+    **sections: Any,
 ) -> AsyncIterator[Site]:
-    """Serve while the block runs. `sections` are those of the configuration."""
+    """Serve while the block runs. `sections` are those of the configuration; with
+    `records` they are kept in a database.
+    """
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(
             Faulty(script or answers(whole(COMPLETION)))
@@ -170,9 +177,11 @@ async def run_site(
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         content = settings(upstream.url, server=server, **sections)
         loaded = read_from(Path(folder) / "config.yaml", content)
-        runtime = await stack.enter_async_context(Runtime(loaded))
+        runtime = await stack.enter_async_context(Runtime(loaded, records=records))
         kept = stack.enter_context(kept_log())
-        runtime.pipeline._desk = Desk(kept, runtime.metrics)
+        ledger = None if runtime.records is None else runtime.records.ledger
+        desk = Desk(kept, runtime.metrics, ledger, runtime.tail)
+        runtime.pipeline._desk = runtime.pipeline._express.desk = desk
         runtime._now = replace(runtime._now, log=kept)  # for reloads
         front, runner = doors(runtime, LocalToken(Path("local-token"), TOKEN))
         await runner.setup()

@@ -32,13 +32,6 @@ MODEL = "id: m, providerId: vllm"
             ),
         ),
         (
-            "database: {url: 'postgresql://x'}",
-            (
-                "1: database.url: the database holds keys alone in this version; set "
-                "auth.enabled too, or leave it out"
-            ),
-        ),
-        (
             "cache: {enabled: true}",
             "1: cache.enabled: replies are not cached by this version; leave the key out",
         ),
@@ -60,8 +53,8 @@ def test_what_would_guard_is_refused(faults: Faults, text: str, told: str) -> No
     assert faults(text) == [told]
 
 
-def test_a_database_is_for_keys(read: Read) -> None:
-    loaded = read("database: {url: 'postgresql://x'}", enable_auth=True)
+def test_a_database_may_be_named(read: Read) -> None:
+    loaded = read("database: {url: 'postgresql://x'}")
     assert loaded.config.database.url == "postgresql://x"
     assert loaded.warnings == ()
 
@@ -117,7 +110,6 @@ def test_defaults_are_refused_nothing() -> None:
     [
         ("server: {trustedProxies: [10.0.0.0/8]}", "server.trustedProxies"),
         ("logging: {requestLog: {bodies: true}}", "logging.requestLog.bodies"),
-        ("metrics: {currency: {code: EUR}}", "metrics.currency"),
         (f"providers: [{{{PROVIDER}, cacheSalt: true}}]", "providers[0].cacheSalt"),
         (
             f"models: [{{{MODEL}, constraints: {{minMaxTokens: 9}}}}]",
