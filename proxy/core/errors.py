@@ -191,6 +191,10 @@ _ENTRIES: Final = (
     Entry("model_loading", "server_error", 503, "Model loading",
           "The provider is still loading the model.",
           "Ask again in a moment."),
+    Entry("database_unavailable", "server_error", 503, "Database unavailable",
+          "The database does not answer, so that what is kept in it cannot be read or "
+          "changed. Requests to models go on.",
+          "GET /readyz shows its state; ask again when it is back."),
     Entry("shutting_down", "server_error", 503, "Shutting down",
           "The gateway is stopping and takes no new requests.",
           "Ask again; a restarted gateway will answer."),
