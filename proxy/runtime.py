@@ -43,6 +43,7 @@ from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
 from proxy.pipeline import Pipeline
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.desk import Desk
+from proxy.pipeline.express import Head, Trip, Wire
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.translator import Translator
 from proxy.relay.client import Client
@@ -180,6 +181,10 @@ class Runtime:
         return None if self.keyring is None else self.keyring.authenticator
 
     # -- calls, whatever generation they began with -------------------------------
+
+    def begin(self, wire: Wire, head: Head, body: bytes, id_: str) -> Trip | None:
+        """Serve a usual call by the configuration of now; None: it is to be `run`."""
+        return self.pipeline.begin(wire, head, body, id_)
 
     def run(
         self, call: Call, reply: Reply, cancel: Callable[[], object] | None = None

@@ -8,8 +8,9 @@ and an answer at once waits for nothing here but the answer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect, Framing
@@ -20,11 +21,13 @@ from proxy.core.errors import CallerFault, GatewayError, ProviderFault
 from proxy.core.types import Pair
 from proxy.pipeline import heads
 from proxy.pipeline.carry import Carrier, Ride
-from proxy.pipeline.model import ModelRequest
+from proxy.pipeline.model import JsonRequest, ModelRequest
 from proxy.pipeline.narrowed import narrowed
 from proxy.pipeline.order import Course, Order
+from proxy.pipeline.tracks import Tracks
 from proxy.pipeline.translation import Unsayable
 from proxy.relay.client import Outgoing
+from proxy.relay.connection import Connection, Sink
 from proxy.relay.errors import CallerStalled, UpstreamFailed
 from proxy.relay.headers import sse_fields
 from proxy.relay.keepalive import KeepAlive
@@ -42,6 +45,33 @@ _Choice = tuple[Resolution, tuple[Candidate, ...]]
 _NO_MODEL: Final = ""
 
 
+class Going(Sink, Protocol):
+    """A request that has been sent, and is to go on as one of ours."""
+
+    @property
+    def resolution(self) -> Resolution: ...
+
+    @property
+    def lease(self) -> Lease: ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+    @property
+    def sent_at(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A first attempt that is under way."""
+
+    resolution: Resolution
+    lease: Lease
+    connection: Connection
+    out: Outgoing
+    ride: Ride
+
+
 class Attempts:
     """Serves calls by asking providers, one after the other if need be."""
 
@@ -53,6 +83,7 @@ class Attempts:
         dispatch: Dispatch,
         look_again: Callable[[], Awaitable[None]],
         via: str,
+        tracks: Tracks,
     ) -> None:
         self._config = config
         self._catalog = catalog
@@ -60,23 +91,57 @@ class Attempts:
         self._dispatch = dispatch
         self._look_again = look_again
         self._via = via
+        self._tracks = tracks
 
     # -- a model, whoever serves it ---------------------------------------------------
 
     async def serve(self, course: Course, request: ModelRequest) -> None:
         """Answer the call. Raises GatewayError when nobody has."""
-        record, dispatch = course.record, self._dispatch
+        dispatch = self._dispatch
+        self._expect(course, request)
+        resolution, candidates = self._choose(course, request)
+        lease = dispatch.queue.take(candidates)
+        if lease is None or not dispatch.traffic.try_begin(lease.candidate):
+            resolution, candidates, lease = await self._begin_later(
+                course, request, resolution, candidates, lease
+            )
+        await self._try_all(course, request, resolution, candidates, lease)
+
+    async def go_on(self, course: Course, request: ModelRequest, begun: Begun) -> None:
+        """As `serve`, from where the first attempt is under way."""
+        lease, resolution = begun.lease, begun.resolution
+        candidates = resolution.candidates
+        await self._try_all(course, request, resolution, candidates, lease, begun)
+
+    def take_over(
+        self, course: Course, request: ModelRequest, going: Going, order: Order
+    ) -> Begun:
+        """Make what `go_on` needs of a request that has been sent."""
+        self._expect(course, request)
+        course.order = order
+        out = request.outgoing(order)
+        ride = Ride(self._carrier, course, order)
+        ride.take_over(going.connection, going.sent_at, going)
+        return Begun(going.resolution, going.lease, going.connection, out, ride)
+
+    def _expect(self, course: Course, request: ModelRequest) -> None:
+        record = course.record
         record.model, record.stream = request.model, request.stream
         request.tenant = record.tenant
         if request.stream and course.dialect is not Dialect.OLLAMA:
             self._keep_alive(course)
-        traffic = dispatch.traffic
-        resolution, candidates = self._choose(course, request)
-        lease = dispatch.queue.take(candidates)
-        if lease is None or not traffic.try_begin(lease.candidate):
-            resolution, candidates, lease = await self._begin_later(
-                course, request, resolution, candidates, lease
-            )
+
+    async def _try_all(
+        self,
+        course: Course,
+        request: ModelRequest,
+        resolution: Resolution,
+        candidates: tuple[Candidate, ...],
+        lease: Lease,
+        begun: Begun | None = None,
+    ) -> None:
+        """Ask one after the other, as `failover` says, until one has answered."""
+        dispatch = self._dispatch
         key, failover, has_begun = None, None, True
         while True:
             candidate = lease.candidate
@@ -84,7 +149,7 @@ class Attempts:
                 if key is None:
                     key = dispatch.keys.first(candidate)
                 if has_begun:
-                    outcome = await self._ask(course, request, candidate, key)
+                    outcome = await self._ask(course, request, candidate, key, begun)
                 else:
                     outcome = _being_tried(candidate)
             finally:
@@ -92,17 +157,20 @@ class Attempts:
             if outcome.error is None:
                 if (marks := request.known_marks) is not None:
                     dispatch.affinity.served(candidate, marks)
+                elif failover is None and isinstance(request, JsonRequest):
+                    self._tracks.lay(course, request, resolution, candidate)
                 return
             if failover is None:
                 failover = self._failover(course, request, resolution, candidates)
             step = failover.after(candidate, outcome, key)
             if isinstance(step, Stop):
                 raise step.error
+            begun = None
             candidate, key = await self._next(course, step, outcome.error)
             lease = dispatch.queue.take((candidate,)) or await self._wait(
                 course, (candidate,)
             )
-            has_begun = traffic.try_begin(candidate)
+            has_begun = dispatch.traffic.try_begin(candidate)
 
     async def _begin_later(
         self,
@@ -131,22 +199,31 @@ class Attempts:
                 return resolution, candidates, lease
 
     async def _ask(
-        self, course: Course, request: ModelRequest, candidate: Candidate, key: int
+        self,
+        course: Course,
+        request: ModelRequest,
+        candidate: Candidate,
+        key: int,
+        begun: Begun | None = None,
     ) -> Outcome:
         """Ask one candidate, and let routing learn from how that ends."""
         dispatch, carrier = self._dispatch, self._carrier
-        dispatch.retries.asked(candidate.provider.config.id)
-        outcome = LEFT
+        outcome, sent = LEFT, None
         try:
-            course.order = order = request.order_for(
-                candidate, self._via, carrier.translator, key
-            )
-            out, ride = request.outgoing(order), Ride(carrier, course, order)
+            if begun is not None:
+                out, ride, sent = begun.out, begun.ride, begun.connection
+                order = ride.order
+            else:
+                dispatch.retries.asked(candidate.provider.config.id)
+                course.order = order = request.order_for(
+                    candidate, self._via, carrier.translator, key
+                )
+                out, ride = request.outgoing(order), Ride(carrier, course, order)
             origin = carrier.origin_of(candidate.provider.config)
             if request.stream and order.translation is None:
                 course.began = partial(_let_go, course.call, request, out)
             try:
-                outcome = ride.ended(await ride.run(carrier.client, origin, out))
+                outcome = ride.ended(await ride.run(carrier.client, origin, out, sent))
             except (UpstreamFailed, CallerStalled) as error:
                 outcome = ride.failed(error, out)
             finally:

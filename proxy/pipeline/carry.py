@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 from providers.errors import Blame
@@ -17,12 +16,12 @@ from providers.wire.usage import Usage
 from providers.wire.watch import Watch
 from providers.wire.watches import watch_for
 from providers.wire.whole import is_json, read_error, read_response_id, read_usage
-from proxy.accounting.prices import cost_usd
 from proxy.config import Config, ProviderConfig
 from proxy.core import clock
 from proxy.core.errors import ProviderFault
 from proxy.core.types import Attempt
 from proxy.pipeline import failures, heads
+from proxy.pipeline.kind import Kind, kind_of
 from proxy.pipeline.order import Course, Order, Treatment
 from proxy.pipeline.translation import (
     Speaker,
@@ -31,6 +30,7 @@ from proxy.pipeline.translation import (
     content_type,
 )
 from proxy.pipeline.translator import Translator
+from proxy.pipeline.usage import cost_line, note_usage
 from proxy.relay.client import Client, Outgoing
 from proxy.relay.errors import (
     BrokenReply,
@@ -55,14 +55,6 @@ from proxy.relay.translate import Translated
 from proxy.routing.outcome import ANSWERED, LEFT, Ending, Outcome, of_fault
 from proxy.routing.responses import ResponseOwners
 
-_FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
-    {
-        "text/event-stream": Framing.SSE,
-        "application/x-ndjson": Framing.NDJSON,
-        "application/jsonl": Framing.NDJSON,
-    }
-)
-_FREE: Final = b"x-proxy-cost-usd: 0.000000\r\n"
 # Of a whole answer that is translated: vectors of many inputs are large.
 _TRANSLATED_LIMIT: Final = 64 << 20
 _REDIRECTS: Final = frozenset(range(300, 400)) - {304}
@@ -135,18 +127,18 @@ class Ride(Transfer):
     __slots__ = (
         "_attempt",
         "_carrier",
-        "_course",
-        "_order",
         "_passes_on",
         "_watch",
+        "course",
+        "order",
     )
 
     def __init__(self, carrier: Carrier, course: Course, order: Order) -> None:
         super().__init__(course.reply, order.limits, carrier.ticker)
         self._carrier = carrier
-        self._course = course
+        self.course = course
         self._passes_on = False
-        self._order = order
+        self.order = order
         self._watch: Watch | Translated | None = None
         record = course.record
         record.provider = order.provider.config.id
@@ -164,11 +156,11 @@ class Ride(Transfer):
         """Read what `run` has raised."""
         if isinstance(error, CallerStalled):
             self._reply.abort()
-            self._course.record.status = 499
-            self._course.record.code = "client_closed_request"
+            self.course.record.status = 499
+            self.course.record.code = "client_closed_request"
             return LEFT
         fault = failures.from_relay(
-            error, self._order.provider, streaming=self._watch is not None
+            error, self.order.provider, streaming=self._watch is not None
         )
         self._attempt.code = fault.code
         has_passed = self._passes_on and self.body_began
@@ -180,8 +172,8 @@ class Ride(Transfer):
 
     def on_data(self, data: bytes) -> None:
         super().on_data(data)
-        if self._passes_on and (began := self._course.began) is not None:
-            self._course.began = None
+        if self._passes_on and (began := self.course.began) is not None:
+            self.course.began = None
             began()
 
     # -- when the head is there -------------------------------------------------
@@ -189,14 +181,14 @@ class Ride(Transfer):
     def mode_for(self, head: ReplyHead) -> Mode:
         """Choose how this reply is treated; starts it where nothing is awaited."""
         self._attempt.status = status = head.status
-        order, kind = self._order, _kind(head)
+        order, kind = self.order, kind_of(head)
         if status in _REDIRECTS and order.prefix is None:
             raise UnfitReply("it answered with a redirect", Phase.FIRST_BYTE)
         is_model = order.treatment is Treatment.MODEL
         framing = kind.framing
         if order.translation is not None and 200 <= status < 300:
             return self._translated(order.translation, kind)
-        keep_alive = self._course.keep_alive
+        keep_alive = self.course.keep_alive
         if keep_alive is not None and (
             framing is not Framing.SSE or not self._ends_as_known()
         ):
@@ -218,18 +210,18 @@ class Ride(Transfer):
             return self._plain(head)
         return self._events(head, framing)
 
-    def _translated(self, translation: Translation, kind: _Kind) -> Mode:
+    def _translated(self, translation: Translation, kind: Kind) -> Mode:
         """An answer in another dialect: a stream by events, else all of it at once."""
         if kind.is_coded:
             raise UnfitReply("it compressed its answer unasked", Phase.FIRST_BYTE)
         if kind.framing is Framing.PLAIN:
-            self.bound(self._order.provider.config.timeouts.whole)
+            self.bound(self.order.provider.config.timeouts.whole)
             return Gathered(_TRANSLATED_LIMIT, _too_large)
         if kind.framing is not translation.their_framing:
             raise UnfitReply(
                 "it answered with a stream of another kind", Phase.FIRST_BYTE
             )
-        course, who = self._course, self._speaker()
+        course, who = self.course, self._speaker()
         self._watch = course.watch = mode = Translated(
             self._reply,
             translation.reader(who, self._carrier.config.stream.max_event_bytes),
@@ -244,7 +236,7 @@ class Ride(Transfer):
         return mode
 
     def _speaker(self) -> Speaker:
-        record = self._course.record
+        record = self.course.record
         return Speaker(record.id, record.started_at, record.tenant)
 
     def _own_block(self, framing: Framing) -> bytes:
@@ -252,7 +244,7 @@ class Ride(Transfer):
         pairs = [content_type(framing)]
         if framing is not Framing.PLAIN:
             pairs = sse_fields(pairs)
-        order, course = self._order, self._course
+        order, course = self.order, self.course
         return encode_fields(pairs) + heads.block_of_order(course, order, self._spent())
 
     def _overflow(self) -> Mode:
@@ -262,21 +254,21 @@ class Ride(Transfer):
 
     def _ends_as_known(self) -> bool:
         """Tell whether a stream of this call has a terminator that we know."""
-        operation = self._course.call.operation
-        return self._order.treatment is not Treatment.MODEL or operation in _TERMINATED
+        operation = self.course.call.operation
+        return self.order.treatment is not Treatment.MODEL or operation in _TERMINATED
 
     def _plain(self, head: ReplyHead) -> Mode:
         if self._reply.started:
             raise UnfitReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         self._passes_on = True
         self._reply.start(
-            head.status, (), _length(head, self._course), self._block(head)
+            head.status, (), _length(head, self.course), self._block(head)
         )
         return Plain(self._reply)
 
     def _events(self, head: ReplyHead, framing: Framing) -> Mode:
-        order, config = self._order, self._carrier.config
-        if self._reply.started and framing is not self._course.framing:
+        order, config = self.order, self._carrier.config
+        if self._reply.started and framing is not self.course.framing:
             raise UnfitReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         known = order.treatment is Treatment.MODEL
         self._passes_on = True
@@ -286,8 +278,8 @@ class Ride(Transfer):
             withhold_usage=order.added_usage,
             terminated=order.provider.adapter.capabilities.always_terminates,
         )
-        self._watch = self._course.watch = watch
-        self._course.framing = framing
+        self._watch = self.course.watch = watch
+        self.course.framing = framing
         if not self._reply.started:
             block = self._block(head, events=known or framing is Framing.SSE)
             self._reply.start(head.status, (), None, block)
@@ -297,7 +289,7 @@ class Ride(Transfer):
 
     def _block(self, head: ReplyHead, *, events: bool = False) -> bytes:
         """The reply's fields, encoded: the provider's, and our own."""
-        order, course = self._order, self._course
+        order, course = self.order, self.course
         if order.prefix is not None and head.get("location") is not None:
             head = _relocated(head, order.provider.config.base_url, order.prefix)
         theirs = block_for_caller(head, order.treatment is not Treatment.MODEL, events)
@@ -305,7 +297,7 @@ class Ride(Transfer):
 
     def _spent(self) -> float:
         """Time spent here so far: all since the door, less waiting for upstreams."""
-        record = self._course.record
+        record = self.course.record
         spent = clock.monotonic() - record.started_at
         spent -= record.upstream_wait_s + record.queue_s
         if self.sent_at is not None and self.head_at is not None:
@@ -316,13 +308,13 @@ class Ride(Transfer):
 
     def _answer(self, body: bytes) -> Outcome:
         """Give a whole reply to the caller, or say why it is none."""
-        order, head = self._order, self.head
+        order, head = self.order, self.head
         assert head is not None
         if order.treatment is not Treatment.MODEL:
             self._give(head, body)
             return ANSWERED
         if 200 <= head.status < 300 and (
-            not _kind(head).is_json or read_error(body) is None
+            not kind_of(head).is_json or read_error(body) is None
         ):
             return self._give_answer(head, body)
         fault = order.provider.adapter.interpret(head.status, head.pairs, body)
@@ -336,16 +328,16 @@ class Ride(Transfer):
         # Some answer 200 with an error in it: the caller gets the real status.
         self.trailers = ()
         if outcome.ending is Ending.CALLER:
-            self._course.record.code = error.code
+            self.course.record.code = error.code
             self._give(head, body, fault.status)
             return Outcome(Ending.CALLER, status=fault.status)
-        words = self._course.words = self._course.words or {}
+        words = self.course.words = self.course.words or {}
         words[error] = partial(self._give, head, body, fault.status)
         return outcome
 
     def _give_answer(self, head: ReplyHead, body: bytes) -> Outcome:
         """Give an answer that is one: JSON where the operation's answers are JSON."""
-        order, course = self._order, self._course
+        order, course = self.order, self.course
         if order.translation is not None:
             return self._give_translated(order.translation, body)
         if self._reply.started:
@@ -356,8 +348,7 @@ class Ride(Transfer):
         block = b""
         if usage is not None:
             self._take_usage(usage)
-            if (cost := course.record.cost_usd) is not None:
-                block = b"x-proxy-cost-usd: %.6f\r\n" % cost if cost else _FREE
+            block = cost_line(course.record)
         if order.dialect is Dialect.RESPONSES:
             self._carrier.own(course, read_response_id(body))
         if course.tells_provider:
@@ -367,7 +358,7 @@ class Ride(Transfer):
 
     def _named(self, body: bytes) -> bytes:
         """An answer with the name of its provider in it."""
-        name = f'"{self._order.provider.id}"'.encode()
+        name = f'"{self.order.provider.id}"'.encode()
         return with_member(body, "provider", name)
 
     def _give_translated(self, translation: Translation, body: bytes) -> Outcome:
@@ -379,10 +370,8 @@ class Ride(Transfer):
         self._take_usage(said.usage)
         block, reply = self._own_block(said.framing), self._reply
         if said.framing is Framing.PLAIN:
-            cost = self._course.record.cost_usd
-            if cost is not None:
-                block += b"x-proxy-cost-usd: %.6f\r\n" % cost
-            named = self._course.tells_provider
+            block += cost_line(self.course.record)
+            named = self.course.tells_provider
             reply.whole(200, (), self._named(said.body) if named else said.body, block)
             return ANSWERED
         if not reply.started:
@@ -392,7 +381,7 @@ class Ride(Transfer):
         return ANSWERED
 
     def _unfit(self, why: str) -> Outcome:
-        provider = self._order.provider
+        provider = self.order.provider
         error = ProviderFault("upstream_error", f"Provider {provider.id}: {why}.")
         self._attempt.code = error.code
         return Outcome(Ending.FAILED, error)
@@ -405,7 +394,7 @@ class Ride(Transfer):
         block: bytes = b"",
     ) -> None:
         """Pass a whole reply on as it is, but for its status if one is given."""
-        reply, course = self._reply, self._course
+        reply, course = self._reply, self.course
         status, trailers = status or head.status, self.trailers
         block += self._block(head)
         if not trailers and course.call.method != "HEAD":
@@ -417,41 +406,28 @@ class Ride(Transfer):
 
     def _speaks_dialect(self, head: ReplyHead, body: bytes) -> bool:
         """Tell whether a refusal already has the shape the caller's SDK reads."""
-        if self._reply.started or not _kind(head).is_json:
+        if self._reply.started or not kind_of(head).is_json:
             return False
-        if self._order.translation is not None:
+        if self.order.translation is not None:
             return False
-        return is_envelope(body, self._order.dialect)
+        return is_envelope(body, self.order.dialect)
 
     # -- afterwards -----------------------------------------------------------------
 
     def note(self) -> None:
         """Copy what is known to the record, however it ended."""
-        record = self._course.record
+        record = self.course.record
         if self.sent_at is not None:
             record.upstream_wait_s += (self.head_at or clock.monotonic()) - self.sent_at
         record.first_byte_at = self.first_byte_at
         if self._watch is not None:
             self._take_usage(self._watch.usage)
-            self._carrier.note_owner(self._course)
+            self._carrier.note_owner(self.course)
             if self._watch.error is not None and record.code is None:
                 record.code = "upstream_error"
 
     def _take_usage(self, usage: Usage | None) -> None:
-        if usage is None:
-            return
-        record, order = self._course.record, self._order
-        record.prompt_tokens = usage.prompt
-        record.completion_tokens = usage.completion
-        if usage.cached is not None:
-            record.cached_tokens = usage.cached
-        if usage.reasoning is not None:
-            record.reasoning_tokens = usage.reasoning
-        record.usage_source = "upstream"
-        if order.is_free and usage.cost_usd is None and usage.prompt is not None:
-            record.cost_usd = 0.0
-        else:
-            record.cost_usd = cost_usd(order.provider.config, order.model, usage)
+        note_usage(self.course.record, self.order, usage)
 
 
 def _too_large() -> Mode:
@@ -467,27 +443,6 @@ def _relocated(head: ReplyHead, base_url: str, prefix: str) -> ReplyHead:
         for name, value in head.pairs
     )
     return replace(head, pairs=pairs, memo={})
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What a reply's head says of its body. `is_coded`: it is compressed."""
-
-    framing: Framing
-    is_json: bool
-    is_coded: bool
-
-
-def _kind(head: ReplyHead) -> _Kind:
-    known: _Kind | None = head.memo.get("kind")
-    if known is None:
-        media_type = (head.get("content-type") or "").partition(";")[0].strip().lower()
-        known = head.memo["kind"] = _Kind(
-            _FRAMINGS.get(media_type, Framing.PLAIN),
-            "json" in media_type,
-            (head.get("content-encoding") or "identity") != "identity",
-        )
-    return known
 
 
 def _length(head: ReplyHead, course: Course) -> int | None:

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from providers.wire.dialect import Dialect
 from proxy.core.call import Call
 from proxy.core.errors import GatewayError, ProviderFault
-from proxy.core.types import Pair
+from proxy.core.types import Pair, Record
 from proxy.pipeline.order import Course, Order
 from proxy.relay.head import encode_fields
 from proxy.relay.origin import read_origin
@@ -51,7 +51,11 @@ def block_of_order(course: Course, order: Order, overhead_s: float) -> bytes:
     record, dialect = course.record, course.dialect
     if course.cors or dialect is Dialect.MESSAGES or record.queue_s:
         return encode_fields(of_order(course, order, overhead_s))
-    # Ids are printable ASCII.
+    return usual_block(record, order, overhead_s)
+
+
+def usual_block(record: Record, order: Order, overhead_s: float) -> bytes:
+    """The same where nothing is out of the ordinary. Ids are printable ASCII."""
     return (
         f"x-request-id: {record.client_request_id or record.id}\r\n{order.named_text}"
         f"x-proxy-attempts: {len(record.attempts)}\r\n"

@@ -28,6 +28,7 @@ from proxy.pipeline.forms import read_form
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.pipeline.stored import Stored, input_items
 from proxy.pipeline.talk import Turn
+from proxy.pipeline.tracks import Track
 from proxy.pipeline.translation import Errand
 from proxy.pipeline.translator import Asked, Translator
 from proxy.relay.client import Outgoing
@@ -42,7 +43,7 @@ _REMEMBERED_ORDERS: Final = 16
 # Names are the caller's choice: unusually many or long ones are not kept.
 _LONGEST_SHAPE: Final = 1024
 # Members whose values decide what is sent besides the body.
-_DECIDING: Final = ("model", "stream", "stream_options")
+DECIDING: Final = ("model", "stream", "stream_options")
 _SIGNED: Final = frozenset({Dialect.MESSAGES, Dialect.RESPONSES})
 _STREAM_UNLESS_TOLD: Final = frozenset({"ollama_chat", "ollama_generate"})
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
@@ -138,7 +139,6 @@ class JsonRequest:
         "_members",
         "_needs",
         "_operation",
-        "_shape",
         "_substituted",
         "history",
         "known_marks",
@@ -146,6 +146,7 @@ class JsonRequest:
         "pinned",
         "previous_response_id",
         "sealed",
+        "shape",
         "stream",
         "tenant",
     )
@@ -163,7 +164,7 @@ class JsonRequest:
         self.pinned: Resolution | None = None
         self.known_marks: Marks | None = None
         self.tenant = ANYONE.tenant
-        self._shape = shape = _shape(call, operation, members)
+        self.shape = shape = shape_of(call, operation, members)
         self.model = shape.model
         self.stream = shape.stream
         self.previous_response_id = (
@@ -173,6 +174,17 @@ class JsonRequest:
     @property
     def size_bytes(self) -> int:
         return len(self._members.body)
+
+    @property
+    def is_usual(self) -> bool:
+        """Tell whether head, shape and catalogue alone decide what is sent."""
+        return not (
+            self.history
+            or self.pinned
+            or self.sealed
+            or self._substituted
+            or self.previous_response_id
+        )
 
     def value(self, name: str) -> object:
         """A member's value; None where it is absent. Raises CallerFault."""
@@ -207,7 +219,7 @@ class JsonRequest:
         self, candidate: Candidate, via: str, translator: Translator, key: int = 0
     ) -> Order:
         """What to ask of a candidate; remembered with the head, which comes again."""
-        orders = self._shape.orders
+        orders = self.shape.orders
         known = orders.get(id(candidate))
         is_usual = not (key or self.history or self._substituted or self.sealed)
         if known is not None and known[0] is candidate and is_usual:
@@ -400,20 +412,23 @@ class JsonRequest:
 
 
 @dataclass(slots=True)
-class _Shape:
+class Shape:
     """What a request's head, the names of its members and a few of their values
-    decide; requests that share these share it.
+    decide; requests that share these share it. `track` is what follows for those of
+    its head that ask nothing unusual.
     """
 
     model: str
     stream: bool
     orders: dict[int, tuple[Candidate, Order]] = field(default_factory=dict)
+    track: Track | None = None
 
 
-def _shape(call: Call, operation: Operation, members: Members) -> _Shape:
+def shape_of(call: Call, operation: Operation, members: Members) -> Shape:
     memo = call.headers.memo
-    key = (operation.name, call.query, *members.signature(_DECIDING))
-    known: _Shape | None = memo.get(key)
+    # A head has one target: its path and query need not be told apart here.
+    key = (operation.name, *members.signature(DECIDING))
+    known: Shape | None = memo.get(key)
     if known is not None:
         return known
     try:
@@ -421,10 +436,10 @@ def _shape(call: Call, operation: Operation, members: Members) -> _Shape:
         stream = members.flag("stream")
         if stream is None:
             stream = operation.name in _STREAM_UNLESS_TOLD
-        shape = _Shape(model, stream)
+        shape = Shape(model, stream)
     except WrongType as error:
         raise wrong_type(error) from error
-    if members.signature_size(_DECIDING) <= _LONGEST_SHAPE:
+    if members.signature_size(DECIDING) <= _LONGEST_SHAPE:
         if len(memo) >= _REMEMBERED_SHAPES:
             memo.clear()
         memo[key] = shape

@@ -144,6 +144,11 @@ class Course:
     words: dict[GatewayError, Callback] | None = None
     tells_provider: bool = False
 
+    def leave(self) -> None:
+        """End the call, as its caller has gone."""
+        if self.cancel is not None:
+            self.cancel()
+
     def interrupt(self, error: GatewayError) -> None:
         """End the call with `error`, in-band if its stream has begun."""
         if self.interruption is None and self.cancel is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect, Framing
@@ -18,8 +18,9 @@ from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.types import Headers, Pair, Principal, Record
 from proxy.pipeline import heads, model, nearby
 from proxy.pipeline.attempts import Attempts
-from proxy.pipeline.carry import Carrier
+from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.desk import Desk
+from proxy.pipeline.express import Express, Head, Trip, Wire
 from proxy.pipeline.order import Course
 from proxy.pipeline.passage import (
     FORWARD,
@@ -29,6 +30,7 @@ from proxy.pipeline.passage import (
     dialect_of,
     gather_body,
 )
+from proxy.pipeline.tracks import Tracks
 from proxy.pipeline.unified import UNIFIED, Unified
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
 from proxy.relay.translate import Translated
@@ -61,7 +63,24 @@ class Pipeline:
         self._courses: set[Course] = set()
         self._via_mark = f"local-ai-{instance_id}"
         self._via = via = f"1.1 {self._via_mark}"
-        self._attempts = Attempts(config, catalog, carrier, dispatch, look_again, via)
+        self._attempts = Attempts(
+            config,
+            catalog,
+            carrier,
+            dispatch,
+            look_again,
+            via,
+            Tracks(catalog, carrier),
+        )
+        self._express = Express(
+            catalog,
+            dispatch,
+            passages.access,
+            passages.authenticator,
+            desk,
+            carrier.ticker,
+            self._join,
+        )
         self._nearby = nearby.Nearby(
             self._attempts,
             carrier.translator,
@@ -73,7 +92,7 @@ class Pipeline:
 
     @property
     def active(self) -> int:
-        return len(self._courses)
+        return len(self._courses) + len(self._express.under_way)
 
     @property
     def draining(self) -> bool:
@@ -82,46 +101,75 @@ class Pipeline:
     async def idle_within(self, limit_s: float) -> bool:
         """Wait until no call is under way; False when the limit came first."""
         until = clock.monotonic() + limit_s
-        while self._courses and clock.monotonic() < until:
+        while self.active and clock.monotonic() < until:
             await clock.sleep(0.02)
-        return not self._courses
+        return not self.active
 
     def stop_accepting(self) -> None:
-        self._draining = True
+        self._draining = self._express.closed = True
 
     def interrupt_all(self, error: GatewayError) -> None:
+        for trip in tuple(self._express.under_way):
+            trip.interrupt(error)
         for course in tuple(self._courses):
             course.interrupt(error)
 
-    async def run(
+    def begin(self, wire: Wire, head: Head, body: bytes, id_: str) -> Trip | None:
+        """Serve a call without a coroutine, if it is a usual one; else it is to be `run`."""
+        return self._express.begin(wire, head, body, id_)
+
+    def run(
         self, call: Call, reply: Reply, cancel: Callable[[], object] | None = None
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Serve the call; every outcome goes to `reply` and to the record.
 
         `cancel` raises CancelledError where this waits; without it the current task
         is cancelled. Raises only CancelledError: the caller has gone.
         """
         course = self._begin(call, reply, cancel)
-        try:
-            if not self._admit(course):
-                await self._admit_later(course)
-            operation = ASKABLE.get(call.operation)
-            if call.operation == UNIFIED:
-                await self._unify(course)
-            elif operation is None:
-                await self._pass_through(course)
+        return self._to_the_end(course, self._serve(course))
+
+    def _join(self, trip: Trip) -> Ride:
+        """Serve on what was begun without a coroutine."""
+        call, reply, run = trip.wire.join(trip)
+        course, track = self._begin(call, reply, run.cancel), trip.track
+        course.principal = principal = track.principal
+        course.record.tenant, course.record.key = principal.tenant, principal.key
+        request = model.JsonRequest(call, ASKABLE[call.operation], trip.members)
+        begun = self._attempts.take_over(course, request, trip, track.order)
+        work = self._attempts.go_on(course, request, begun)
+        run.begin(self._to_the_end(course, work))
+        return begun.ride
+
+    async def _serve(self, course: Course) -> None:
+        call = course.call
+        if not self._admit(course):
+            await self._admit_later(course)
+        operation = ASKABLE.get(call.operation)
+        if call.operation == UNIFIED:
+            await self._unify(course)
+        elif operation is None:
+            await self._pass_through(course)
+        else:
+            limit, body = self._max_body_bytes, call.body.whole
+            # A body that is here needs no waiting (bench: CPU per request).
+            request: model.ModelRequest = (
+                await model.read(call, operation, limit)
+                if body is None
+                else model.read_json(call, operation, body, limit)
+            )
+            if operation.name in nearby.OPERATIONS:
+                await self._nearby.serve(course, request)
             else:
-                limit, body = self._max_body_bytes, call.body.whole
-                # A body that is here needs no waiting (bench: CPU per request).
-                request: model.ModelRequest = (
-                    await model.read(call, operation, limit)
-                    if body is None
-                    else model.read_json(call, operation, body, limit)
-                )
-                if operation.name in nearby.OPERATIONS:
-                    await self._nearby.serve(course, request)
-                else:
-                    await self._attempts.serve(course, request)
+                await self._attempts.serve(course, request)
+
+    async def _to_the_end(
+        self, course: Course, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Await `work`; what it raises is told to the caller, and all is recorded."""
+        reply = course.reply
+        try:
+            await work
         except GatewayError as error:
             self._refuse(course, error)
         except asyncio.CancelledError:

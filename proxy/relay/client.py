@@ -100,34 +100,41 @@ class Client:
         Raises ValueError, and closes, when a field cannot be written.
         """
         memo, body = out.memo, out.body
-        head = None if memo is None else memo.get(origin)
-        if head is None:
+        lines = None if memo is None else memo.get(origin)
+        if lines is None:
             try:
-                head = _lines(origin, out)
+                lines = _lines(origin, out)
             except ValueError:
                 connection.abort()
                 raise
         if isinstance(body, bytes):
-            size = len(body)
-            if size or out.method in _WITH_LENGTH:
-                head = b"%bcontent-length: %d\r\n" % (head, size)
-            if size < _JOIN_BELOW:
-                connection.send(out.method, b"%b\r\n%b" % (head, body), sink)
-            else:
-                connection.send(out.method, head + b"\r\n", sink)
-                connection.write(body)
+            write(connection, out.method, lines, body, sink)
             return False
         framing = (
             b"transfer-encoding: chunked\r\n\r\n"
             if out.length is None
             else b"content-length: %d\r\n\r\n" % out.length
         )
-        connection.send(out.method, head + framing, sink, more=True)
+        connection.send(out.method, lines + framing, sink, more=True)
         return True
 
     def fetch_for(self, tls: Tls, proxy: str | None = None) -> BoundFetch:
         """Answer a core.call.Fetch with these connection options."""
         return BoundFetch(self, tls, proxy)
+
+
+def write(
+    connection: Connection, method: str, lines: bytes, body: bytes, sink: Sink
+) -> None:
+    """Write a request that is here; `lines` is its head but for the body's framing."""
+    size = len(body)
+    if size or method in _WITH_LENGTH:
+        lines = b"%bcontent-length: %d\r\n" % (lines, size)
+    if size < _JOIN_BELOW:
+        connection.send(method, b"%b\r\n%b" % (lines, body), sink)
+    else:
+        connection.send(method, lines + b"\r\n", sink)
+        connection.write(body)
 
 
 async def pump(connection: Connection, out: Outgoing) -> None:

@@ -116,6 +116,14 @@ class Connection(asyncio.Protocol):
         assert self.transport is not None
         self.transport.write(data)
 
+    def change_sink(self, old: Sink, new: Sink) -> bool:
+        """Hand replies to `new` if they went to `old`; before a reply's head only."""
+        if self._sink is not old:
+            return False
+        self._sink = new
+        self._deliver = new.on_data
+        return True
+
     def deliver_to(self, take: Callable[[bytes], None]) -> None:
         """Hand this reply's further body bytes to `take` instead of the sink."""
         self._deliver = take

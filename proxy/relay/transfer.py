@@ -19,7 +19,7 @@ from proxy.core.run import Signal, in_task
 from proxy.core.tasks import create
 from proxy.core.types import Pair
 from proxy.relay.client import Client, Outgoing, pump
-from proxy.relay.connection import Connection
+from proxy.relay.connection import Connection, Sink
 from proxy.relay.errors import (
     BrokenReply,
     CallerStalled,
@@ -106,18 +106,30 @@ class Transfer(ABC):
     def mode_for(self, head: ReplyHead) -> Mode:
         """Choose how the reply is treated. Raises UpstreamFailed."""
 
-    async def run(self, client: Client, origin: Origin, out: Outgoing) -> bytes | None:
+    async def run(
+        self,
+        client: Client,
+        origin: Origin,
+        out: Outgoing,
+        sent: Connection | None = None,
+    ) -> bytes | None:
         """Send the request, relay the reply; returns when it has ended well.
+
+        `sent` is the kept connection on which it is already (`take_over`).
 
         Answers the body, or None where it has gone to the caller. Raises
         UpstreamFailed in any of its forms, CallerStalled, and what reading the
         caller's body raises. Cancelled or failed, the connection is closed.
         """
-        taken = client.take(origin)
+        taken = sent or client.take(origin)
         try:
             while True:
                 connection = taken or await self._connect(client, origin)
                 try:
+                    if sent is not None:
+                        sent = None
+                        await self._ended
+                        break
                     self._begin(connection)
                     if client.send(connection, origin, out, self):
                         await self._pump(connection, out)
@@ -134,6 +146,13 @@ class Transfer(ABC):
             return self._mode.body
         finally:
             self._mode = None  # it may hold us: no cycle stays
+
+    def take_over(self, connection: Connection, sent_at: float, from_: Sink) -> None:
+        """Be the sink of a request that is on its way already, in place of another."""
+        self.sent_at = self._progress_at = sent_at
+        if connection.change_sink(from_, self):
+            self._connection = connection
+            self._ticker.add(self)
 
     async def _connect(self, client: Client, origin: Origin) -> Connection:
         await in_task()

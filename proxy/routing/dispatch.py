@@ -24,7 +24,7 @@ from proxy.routing.pauses import Pauses
 from proxy.routing.queue import Queue
 from proxy.routing.registry import Registry
 from proxy.routing.retries import RetryBudget
-from proxy.routing.slots import Slots
+from proxy.routing.slots import Lease, Slots
 from proxy.routing.traffic import Traffic
 from proxy.routing.wake import Waker
 from proxy.state.base import State, Where
@@ -84,6 +84,19 @@ class Dispatch:
             self._state.cooldowns,
             self.affinity if routing.affinity else None,
         )
+
+    def lease_if_all_is_well(self, candidate: Candidate) -> Lease | None:
+        """Take a slot of a candidate for a request that nothing else need be asked for.
+
+        None where something has failed lately, rests or waits, or there is no slot.
+        """
+        well = self.breaker.quiet and not self._state.cooldowns.any
+        if not well or not self.queue.is_empty:
+            return None
+        lease = self.slots.try_lease(candidate)
+        if lease is not None:
+            self.retries.asked(candidate.provider.config.id)
+        return lease
 
     def hindrances(self, catalog: Catalog) -> tuple[Hindrance, ...]:
         """List what is left alone of all that a catalogue has. For people and metrics:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -20,10 +20,11 @@ from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
 from proxy.core.run import Run
 from proxy.observability.metrics import Tally
+from proxy.pipeline.express import Head, Trip, Wire
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
-from proxy.server.reply import TransportReply
+from proxy.server.reply import JOIN_BELOW, TransportReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class FastDoor:
     """
 
     reader: HeadReader
+    begin: Callable[[Wire, Head, bytes, str], Trip | None]
     run: Callable[[Call, Reply, Callable[[], object]], Coroutine[Any, Any, None]]
     taken: Tally
     count: Callable[[bool, str], Tally]
@@ -63,7 +65,7 @@ class FastHandler(Handler):
         super().__init__(manager, **kwargs)
         self._door = door
         self._left_to_aiohttp = False
-        self._run: Run | None = None
+        self._run: Run | Trip | None = None
         self._pending: tuple[HotHead, int] | None = None
         # An unfinished head; once `_pending`, its body so far; during a call, and
         # while its reply is not read, what the caller already sends behind it.
@@ -96,10 +98,16 @@ class FastHandler(Handler):
         super().connection_lost(exc)
         if pending is not None:
             self._pending = None
-            self._serve(pending[0], LeftBody(pending[1], self._have))
+            late = LeftBody(pending[1], self._have)
+            self._serve(pending[0], late, self._door.ids.next())
         elif run is not None:
             run.cancel()
         self._take_kept()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        if self.reply is None and self._run is not None and self.transport is not None:
+            self.transport.abort()
 
     def _consider(self, data: bytes) -> None:
         """Take a request off what came, or keep it for more, or leave it."""
@@ -119,7 +127,7 @@ class FastHandler(Handler):
         if self._head_timer is not None:
             self._disarm()
         if len(data) == end + found[1]:
-            self._serve(found[0], WholeBody(data[end:]))
+            self._take(found[0], data[end:])
         else:
             self._pending = found
             self._keep(data[end:])
@@ -138,7 +146,7 @@ class FastHandler(Handler):
         if len(body) > length:
             self._keep(body[length:])
             body = body[:length]
-        self._serve(head, WholeBody(body))
+        self._take(head, body)
 
     def _keep(self, data: bytes) -> None:
         if data:
@@ -157,21 +165,40 @@ class FastHandler(Handler):
         self._disarm()
         super().data_received(data)
 
-    def _serve(self, head: HotHead, body: WholeBody | LateBody | LeftBody) -> None:
+    def _take(self, head: HotHead, body: bytes) -> None:
+        """Serve a request that is here."""
+        door = self._door
+        id_ = door.ids.next()
+        if not door.is_closing():
+            self._run = door.begin(self, head, body, id_)
+            if self._run is not None:
+                door.taken.count += 1
+                return
+        self._serve(head, WholeBody(body), id_)
+
+    def _serve(
+        self, head: HotHead, body: WholeBody | LateBody | LeftBody, id_: str
+    ) -> None:
         door = self._door
         door.taken.count += 1
-        reply = TransportReply(
-            self,
-            1,
-            not door.is_closing(),
-            False,
-            None if body.whole is not None else _no,
-        )
+        call, reply, run = self._open(head, body, id_, clock.monotonic())
+        run.begin(door.run(call, reply, run.cancel))
+
+    def _open(
+        self,
+        head: HotHead,
+        body: WholeBody | LateBody | LeftBody,
+        id_: str,
+        started_at: float,
+    ) -> tuple[Call, TransportReply, Run]:
+        """Make what a call needs that goes the whole way."""
+        is_read = None if body.whole is not None else _no
+        reply = TransportReply(self, 1, not self._door.is_closing(), False, is_read)
         if self.transport is None:
             reply.lost()
         where = head.where
         call = Call(
-            door.ids.next(),
+            id_,
             head.client_id,
             where.operation,
             "POST",
@@ -183,14 +210,37 @@ class FastHandler(Handler):
             self.peer,
             self.secure,
             body,
-            clock.monotonic(),
+            started_at,
         )
         self.reply = reply
         self._run = run = Run(self._served)
-        run.begin(door.run(call, reply, run.cancel))
+        return call, reply, run
+
+    # -- what a trip asks of its caller's connection ----------------------------------
+
+    def give(self, block: bytes, body: bytes) -> None:
+        """Answer with status 200 and go on."""
+        self._run = None
+        transport = self.transport
+        if transport is None:
+            return
+        head = b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n" % (block, len(body))
+        if len(body) < JOIN_BELOW:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+        self._end()
+
+    def join(self, trip: Trip) -> tuple[Call, Reply, Run]:
+        """Make what it needs for the way of all others."""
+        body = WholeBody(trip.members.body)
+        return self._open(cast(HotHead, trip.head), body, trip.id, trip.started_at)
+
+    # -- afterwards -------------------------------------------------------------------
 
     def _served(self, run: Run) -> None:
-        """The call has ended: go on with what was sent meanwhile."""
+        """The call has ended."""
         reply = self.reply
         self._run = self.reply = None
         if self.transport is None or reply is None:
@@ -198,6 +248,10 @@ class FastHandler(Handler):
         if run.fault is not None or not reply.keep_alive or not reply.ended:
             self.transport.close()
             return
+        self._end()
+
+    def _end(self) -> None:
+        """Go on with what was sent meanwhile."""
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if not self._paused:
             self._go_on()
@@ -260,7 +314,7 @@ class FastHandler(Handler):
             self._pending = None
             late = LateBody(pending[1], self._have)
             self._take_kept()
-            self._serve(pending[0], late)
+            self._serve(pending[0], late, self._door.ids.next())
 
 
 def _no() -> bool:

@@ -16,7 +16,7 @@ from proxy.core.call import Pausable, Tunnel
 from proxy.core.types import Pair
 from proxy.relay.head import REASONS, encode_fields
 
-_JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
+JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
 _NO_FRAMING: Final = frozenset({204, 304})
 
 
@@ -103,7 +103,7 @@ class TransportReply:
         if self._bodiless:
             body = b""
         self.bytes_out += len(body)
-        if len(body) < _JOIN_BELOW:
+        if len(body) < JOIN_BELOW:
             self._send(head + body)
         else:
             self._send(head)

@@ -99,6 +99,11 @@ class Queue:
         """Take a slot as `take` does."""
         return self.take(claim.candidates)
 
+    @property
+    def is_empty(self) -> bool:
+        """True while nobody waits for anything."""
+        return not self._crowd.lines
+
     def take(self, candidates: tuple[Candidate, ...]) -> Lease | None:
         """Take a slot of the first candidate that has one for a newcomer."""
         for candidate in candidates:
