@@ -1,0 +1,294 @@
+"""The usual request, on one page: sent at once, answered at once, without a coroutine.
+
+Most of what becomes of a request follows from its head, its shape and the catalogue,
+and the same follows again and again. When a request has gone the whole way and was
+answered well, a `Track` remembers what followed (tracks.py). One of the same kind that
+finds its track, a free slot and a kept connection is a `Trip`: it is sent from here,
+and an answer that is whole and good is given from here (bench: CPU per request).
+
+Whatever else happens (a stream, an error, a long wait, somebody leaves or stops us),
+the trip joins the way of all others, `Pipeline.run`, at the place where it has come
+to. So nothing is decided here that is not decided there; here it is only remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from providers.wire.counts import openai_usage_in
+from providers.wire.members import MalformedJSON, Members, read_members
+from providers.wire.usage import Usage
+from proxy.auth.access import Access
+from proxy.auth.authenticate import Authenticator
+from proxy.core import clock
+from proxy.core.call import Call, Reply
+from proxy.core.errors import GatewayError
+from proxy.core.run import Run
+from proxy.core.types import ANYONE, Attempt, Headers, Pair, Principal, Record
+from proxy.pipeline.carry import Ride
+from proxy.pipeline.desk import Desk
+from proxy.pipeline.heads import usual_block
+from proxy.pipeline.kind import kind_of
+from proxy.pipeline.model import DECIDING, Shape
+from proxy.pipeline.tracks import Track
+from proxy.pipeline.usage import cost_line, note_usage
+from proxy.relay.client import write
+from proxy.relay.connection import Connection
+from proxy.relay.errors import UpstreamFailed
+from proxy.relay.head import ReplyHead
+from proxy.relay.headers import block_for_caller
+from proxy.relay.modes import WHOLE_LIMIT
+from proxy.routing.catalog import Catalog, Resolution
+from proxy.routing.dispatch import Dispatch
+from proxy.routing.slots import Lease
+
+JOIN_S: Final = 1.0
+"""A trip that takes longer joins the others: there are the deadlines, and what is
+said while nothing comes."""
+
+
+class Where(Protocol):
+    """A request line of a hot row."""
+
+    @property
+    def operation(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+
+class Head(Protocol):
+    """A request's head as the fast door has it, remembered with what follows."""
+
+    @property
+    def where(self) -> Where: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+    @property
+    def client_id(self) -> str | None: ...
+
+
+class Wire(Protocol):
+    """The caller's connection."""
+
+    peer: str
+
+    def give(self, block: bytes, body: bytes) -> None:
+        """Answer with status 200, and go on to what is asked next."""
+        ...
+
+    def join(self, trip: Trip) -> tuple[Call, Reply, Run]:
+        """Make what a call on the way of all others needs."""
+        ...
+
+
+class Express:
+    """Begins trips. `join` takes one over that cannot end as such."""
+
+    def __init__(
+        self,
+        catalog: Callable[[], Catalog],
+        dispatch: Dispatch,
+        access: Access,
+        authenticator: Authenticator | None,
+        desk: Desk,
+        ticker: clock.Ticker,
+        join: Callable[[Trip], Ride],
+    ) -> None:
+        self._catalog = catalog
+        self.dispatch: Final = dispatch
+        self._access = access
+        self._authenticator = authenticator
+        self.desk = desk
+        self.ticker: Final = ticker
+        self.join: Final = join
+        self.under_way: Final[set[Trip]] = set()
+        self.closed = False
+
+    def begin(self, wire: Wire, head: Head, body: bytes, id_: str) -> Trip | None:
+        """Send a request if it is a usual one; None: it goes the whole way."""
+        started_at = clock.monotonic()
+        headers = head.headers
+        memo = headers.memo
+        if self.closed or memo.get(self._access) != ():
+            return None
+        if self._authenticator is not None:
+            principal = self._who(self._authenticator, headers)
+        else:
+            principal = ANYONE
+        try:
+            members = read_members(body)
+        except MalformedJSON:
+            return None
+        shape: Shape | None = memo.get(
+            (head.where.operation, *members.signature(DECIDING))
+        )
+        track = None if shape is None else shape.track
+        if (
+            track is None
+            or track.principal is not principal
+            or track.catalog is not self._catalog()
+            or len(body) > track.resolution.ample_bytes
+        ):
+            return None
+        lease = self.dispatch.lease_if_all_is_well(track.candidate)
+        if lease is None:
+            return None
+        connection = track.pool.take()
+        if connection is None:
+            lease.release()
+            return None
+        order = track.order
+        if order.set_fields or order.drop_fields:
+            body_out = members.splice(order.set_fields, order.drop_fields)
+        else:
+            body_out = body
+        trip = Trip(
+            self, wire, head, members, track, lease, connection, id_, started_at
+        )
+        self.under_way.add(trip)
+        self.ticker.add(trip)
+        write(connection, "POST", track.lines, body_out, trip)
+        return trip
+
+    def _who(self, authenticator: Authenticator, headers: Headers) -> Principal | None:
+        try:
+            return authenticator.try_authenticate(headers)
+        except GatewayError:
+            return None  # refused where all others are
+
+
+class Trip:
+    """A request that has been sent: sink of the connection, and nothing more."""
+
+    __slots__ = (
+        "_express",
+        "connection",
+        "head",
+        "id",
+        "lease",
+        "members",
+        "sent_at",
+        "started_at",
+        "track",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        express: Express,
+        wire: Wire,
+        head: Head,
+        members: Members,
+        track: Track,
+        lease: Lease,
+        connection: Connection,
+        id_: str,
+        started_at: float,
+    ) -> None:
+        self._express = express
+        self.wire = wire
+        self.head = head
+        self.members = members
+        self.track = track
+        self.lease = lease
+        self.connection = connection
+        self.id = id_
+        self.started_at = started_at
+        self.sent_at = lease.taken_at
+
+    @property
+    def resolution(self) -> Resolution:
+        return self.track.resolution
+
+    # -- sink of the connection -----------------------------------------------------
+
+    def on_whole(self, head: ReplyHead, body: bytes) -> None:
+        head_at = clock.monotonic()
+        usage = _usage(head, body)
+        if usage is None:
+            self._join().on_whole(head, body)
+            return
+        track, express, lease = self.track, self._express, self.lease
+        express.under_way.discard(self)
+        express.ticker.discard(self)
+        record = self._record(head_at, len(body))
+        note_usage(record, track.order, usage)
+        lease.release()
+        express.dispatch.traffic.answered(lease.candidate)
+        record.ended_at = now = clock.monotonic()
+        overhead_s = self.sent_at - self.started_at + now - head_at
+        block = usual_block(record, track.order, overhead_s)
+        express.desk.report(record)
+        block = b"%b%b%b" % (cost_line(record), block_for_caller(head), block)
+        self.wire.give(block, body)
+
+    def on_head(self, head: ReplyHead) -> None:
+        self._join().on_head(head)
+
+    def on_data(self, data: bytes) -> None:
+        raise AssertionError("the head comes first, and ends the trip")
+
+    def on_end(self, trailers: tuple[Pair, ...]) -> None:
+        raise AssertionError("the head comes first, and ends the trip")
+
+    def on_failed(self, error: UpstreamFailed) -> None:
+        self._join().on_failed(error)
+
+    # -- who else may end it --------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        if now - self.sent_at >= JOIN_S:
+            self._join()
+
+    def cancel(self) -> None:
+        """The caller has gone."""
+        self._join().course.leave()
+
+    def interrupt(self, error: GatewayError) -> None:
+        """The gateway ends the call."""
+        self._join().course.interrupt(error)
+
+    def _join(self) -> Ride:
+        express = self._express
+        express.under_way.discard(self)
+        express.ticker.discard(self)
+        return express.join(self)
+
+    def _record(self, head_at: float, size: int) -> Record:
+        """What the way of all others would have written down."""
+        head, track, wire = self.head, self.track, self.wire
+        order, principal = track.order, track.principal
+        where = head.where
+        record = Record(
+            self.id,
+            where.operation,
+            self.started_at,
+            head.client_id,
+            "POST",
+            where.path,
+            wire.peer,
+        )
+        if principal is not ANYONE:
+            record.tenant, record.key = principal.tenant, principal.key
+        record.model = track.model
+        record.stream = order.stream
+        record.provider = order.provider.config.id
+        record.upstream_model = order.upstream_model
+        record.attempts.append(Attempt(record.provider, order.upstream_model, 200))
+        record.status = 200
+        record.bytes_in = len(self.members.body)
+        record.bytes_out = size
+        record.upstream_wait_s = head_at - self.sent_at
+        record.first_byte_at = head_at
+        return record
+
+
+def _usage(head: ReplyHead, body: bytes) -> Usage | None:
+    """What a good whole answer says it used; None for every other reply."""
+    if not kind_of(head).is_answer or len(body) > WHOLE_LIMIT or b'"error"' in body:
+        return None
+    return openai_usage_in(body)
