@@ -35,7 +35,7 @@ from proxy.routing.catalog import Catalog, Resolution
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.failover import Failover, Next, Rouse, Route, Stop
 from proxy.routing.model import Candidate
-from proxy.routing.outcome import LEFT, Ending, Outcome
+from proxy.routing.outcome import LEFT, Ending, Outcome, of_passage
 from proxy.routing.queue import Claim, priority_of
 from proxy.routing.registry import Provider
 from proxy.routing.slots import Lease
@@ -418,6 +418,8 @@ class Attempts:
             lease = self._dispatch.queue.take(candidates)
             async with lease or await self._wait(course, candidates):
                 outcome = await self._carrier.carry(course, order, out)
+        status = course.record.attempts[-1].status
+        self._dispatch.traffic.passed_on(order.provider, of_passage(outcome, status))
         if outcome.error is not None:
             raise outcome.error
 

@@ -58,7 +58,7 @@ class Pipeline:
         self._max_body_bytes = config.server.max_body_bytes
         self._carrier = carrier
         self._passages = passages
-        self._tunnels = Tunnels(carrier)
+        self._tunnels = Tunnels(carrier, dispatch.traffic)
         self._desk = desk
         self._courses: set[Course] = set()
         self._via_mark = f"local-ai-{instance_id}"

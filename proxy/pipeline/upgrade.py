@@ -15,6 +15,8 @@ from proxy.relay.errors import UpstreamFailed
 from proxy.relay.head import ReplyHead
 from proxy.relay.headers import for_caller
 from proxy.relay.websocket import WebSocketTransfer
+from proxy.routing.outcome import ANSWERED, LEFT, Outcome, of_passage
+from proxy.routing.traffic import Traffic
 
 
 def is_upgrade(call: Call) -> bool:
@@ -32,6 +34,7 @@ class Tunnels:
     """Opens tunnels; holds no slot, makes one record at their close."""
 
     carrier: Carrier
+    traffic: Traffic
 
     async def run(self, course: Course, order: Order) -> None:
         """Pass the connection both ways until it closes. Raises GatewayError."""
@@ -43,7 +46,7 @@ class Tunnels:
             course.reply, lambda head: _fields(head, course, order)
         )
         course.farewell = transfer.say_goodbye
-        limits = provider.config.timeouts
+        limits, outcome = provider.config.timeouts, LEFT
         try:
             await transfer.run(
                 self.carrier.client,
@@ -53,11 +56,17 @@ class Tunnels:
                 connect_s=limits.connect,
                 first_byte_s=limits.first_byte,
             )
+            # A tunnel that was open tells nothing at its end, hours later.
+            opened = transfer.head is not None and transfer.head.status == 101
+            outcome = LEFT if opened else ANSWERED
         except UpstreamFailed as error:
-            raise failures.from_relay(error, provider, streaming=False) from error
+            fault = failures.from_relay(error, provider, streaming=False)
+            outcome = Outcome(failures.ending_of(error), fault)
+            raise fault from error
         finally:
             course.farewell = None
             attempt.status = transfer.head.status if transfer.head else None
+            self.traffic.passed_on(provider, of_passage(outcome, attempt.status))
             record.bytes_in += transfer.bytes_in
             record.first_byte_at = record.first_byte_at or clock.monotonic()
 

@@ -87,6 +87,27 @@ def of_fault(fault: Fault, error: GatewayError, *, spent: bool = False) -> Outco
     return Outcome(_ending(fault), error, fault.status, fault.retry_after_s, spent)
 
 
+def of_passage(outcome: Outcome, status: int | None) -> Outcome:
+    """Make the outcome of a call whose reply passed as it came: only its status is known."""
+    if outcome.ending is not Ending.ANSWERED or status is None or status < 400:
+        return outcome
+    return Outcome(_of_status(status), status=status)
+
+
+def _of_status(status: int) -> Ending:
+    if status in (401, 403):
+        return Ending.KEY_REFUSED
+    if status in (404, 410):
+        return Ending.NOT_THERE
+    if status == 429:
+        return Ending.RATE_LIMITED
+    if status < 500:
+        return Ending.CALLER
+    if status in (502, 504):
+        return Ending.BROKEN
+    return Ending.OVERLOADED if status in (503, 529) else Ending.FAILED
+
+
 def _ending(fault: Fault) -> Ending:
     if fault.exceeds_context:
         return Ending.TOO_LONG

@@ -30,7 +30,9 @@ _SILENT: Final = frozenset({Ending.BROKEN, Ending.CUT, Ending.TIMED_OUT})
 
 
 class Traffic:
-    """Told by the pipeline: `try_begin`, then `answered` or `ended`, once each."""
+    """Told by the pipeline: `try_begin`, then `answered` or `ended`, once each; of
+    calls that name their provider `passed_on` alone.
+    """
 
     def __init__(self, breaker: Breaker, keys: KeyRing, health: Health) -> None:
         self._breaker = breaker
@@ -73,7 +75,24 @@ class Traffic:
             self._keys.limited(candidate, key, pause_s)
         elif ending is Ending.KEY_REFUSED:
             self._keys.refused(candidate, key)
-        self._tell_health(candidate, outcome)
+        self._tell_health(candidate.provider, outcome)
+
+    def passed_on(self, provider: Provider, outcome: Outcome) -> None:
+        """Note how a call ended that named its provider, and whose model nobody read.
+
+        It tells of the provider alone: no model's circuit opens, and none rests.
+        """
+        ending = outcome.ending
+        if ending is Ending.LEFT:
+            return
+        if ending in AGAINST_PROVIDER:
+            self._breaker.failed(Where(provider.id))
+        elif not self._breaker.quiet:
+            self._breaker.passed(Where(provider.id))
+        if ending is not Ending.ANSWERED:
+            self._tell_health(provider, outcome)
+        elif provider.failures:
+            self._health.answered(provider)
 
     def _count(self, candidate: Candidate, outcome: Outcome) -> None:
         breaker, ending = self._breaker, outcome.ending
@@ -90,8 +109,8 @@ class Traffic:
         else:
             breaker.passed(candidate.whole)  # there was an answer: it is there
 
-    def _tell_health(self, candidate: Candidate, outcome: Outcome) -> None:
-        provider, ending = candidate.provider, outcome.ending
+    def _tell_health(self, provider: Provider, outcome: Outcome) -> None:
+        ending = outcome.ending
         message = outcome.error.message if outcome.error is not None else ending.value
         if ending is Ending.UNREACHABLE:
             self._health.failed(provider, Sign.GONE, message)

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from proxy.routing.status import Sign, Status
 from tests.parts.faulty import Peer
 from tests.parts.http_text import Message, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
-from tests.parts.scripts import BODY, ask, error_of
+from tests.parts.scripts import BODY, answers, ask, error_of
 from tests.parts.until import until
 
 THROUGH = f"/providers/box{CHAT}"
@@ -81,3 +82,31 @@ async def test_who_leaves_gives_his_slot_or_place_back(
     assert len(queue) == 0
     held = 1 if waits else 0
     assert [p.active for p in site.runtime.registry.providers] == [held]
+
+
+@pytest.mark.parametrize("path", [THROUGH, "/providers/box/v1/models", "/v1/brand-new"])
+async def test_a_server_that_is_gone_is_out_of_use_for_models_too(
+    open_site: OpenSite, path: str
+) -> None:
+    site = await open_site()
+    site.upstream.die()
+    assert (await site.ask(post(path, BODY))).status == 502
+    assert site.runtime.registry.providers[0].status is Status.OFFLINE
+    reply = await site.ask(post(CHAT, BODY))
+    assert (reply.status, error_of(reply)["code"]) == (503, "all_providers_unavailable")
+
+
+async def test_a_reply_shows_that_it_is_back(open_site: OpenSite) -> None:
+    site = await open_site()
+    provider = site.runtime.registry.providers[0]
+    site.runtime.discovery.health.failed(provider, Sign.GONE, "it was")
+    assert (await site.ask(ask("GET", "/providers/box/odd"))).status == 200
+    assert provider.status is Status.ONLINE
+
+
+async def test_a_path_that_is_not_there_tells_nothing(open_site: OpenSite) -> None:
+    site = await open_site(answers(whole(b"{}", status=404)))
+    for _ in range(10):
+        assert (await site.ask(post(THROUGH, BODY))).status == 404
+    assert site.runtime.registry.providers[0].last_error is None
+    assert site.runtime.dispatch.breaker.quiet

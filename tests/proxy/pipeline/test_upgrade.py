@@ -9,6 +9,7 @@ import pytest
 from proxy.core.call import Call
 from proxy.core.types import Headers
 from proxy.pipeline.upgrade import is_upgrade
+from proxy.routing.status import Status
 from proxy.server.buffered import WholeBody
 from tests.parts.caller import Caller
 from tests.parts.faulty import Peer
@@ -234,6 +235,14 @@ async def test_realtime_goes_to_the_models_provider(open_site: OpenSite) -> None
     caller = await site.caller()
     caller.send(ask("GET", "/v1/realtime?model=tiny", *WANTS))
     assert (await caller.reply()).header("x-proxy-provider") == "box"
+
+
+async def test_a_tunnel_that_cannot_be_opened_tells_of_the_provider(
+    studio: Site,
+) -> None:
+    studio.upstream.die()
+    assert (await studio.ask(OPEN)).status == 502
+    assert studio.runtime.registry.providers[0].status is Status.OFFLINE
 
 
 def call(method: str, **fields: str) -> Call:

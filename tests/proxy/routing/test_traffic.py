@@ -9,7 +9,7 @@ from proxy.config import ProviderConfig
 from proxy.core.errors import ProviderFault
 from proxy.core.tasks import Tasks
 from proxy.routing.breaker import FIRST_COOLDOWN_S, THRESHOLD, Breaker, Circuit
-from proxy.routing.health import Health
+from proxy.routing.health import KEY_REFUSED, Health
 from proxy.routing.keys import KeyRing
 from proxy.routing.model import Candidate
 from proxy.routing.outcome import ANSWERED, LEFT, Ending, Outcome
@@ -194,3 +194,30 @@ async def test_a_provider_that_is_up_again_serves_at_once(bench: Bench) -> None:
     assert bench.breaker.allows(bench.qwen.whole)
     assert bench.cooldowns.remaining_s(bench.qwen.whole) == 0.0
     assert not bench.breaker.allows(bench.qwen.where)
+
+
+@pytest.mark.parametrize("ending", [e for e in Ending if e is not Ending.UNREACHABLE])
+def test_what_passes_as_it_is_opens_no_circuit(bench: Bench, ending: Ending) -> None:
+    for _ in range(3 * THRESHOLD):
+        error = ProviderFault("upstream_error", "it failed")
+        bench.traffic.passed_on(bench.provider, Outcome(ending, error))
+    assert bench.breaker.quiet
+    assert not bench.cooldowns.remaining_s(bench.qwen.where)
+
+
+def test_what_cannot_be_passed_on_takes_a_local_server_out_of_use(bench: Bench) -> None:
+    gone = Outcome(Ending.UNREACHABLE, ProviderFault("upstream_error", "it failed"))
+    for _ in range(THRESHOLD):
+        bench.traffic.passed_on(bench.provider, gone)
+    assert bench.provider.status is Status.OFFLINE
+    assert not bench.breaker.allows(bench.qwen.whole)
+    bench.clock.pass_by(FIRST_COOLDOWN_S)
+    bench.traffic.passed_on(bench.provider, ANSWERED)
+    assert bench.provider.status is Status.ONLINE
+    assert bench.breaker.quiet
+
+
+def test_a_key_that_is_refused_on_the_way_through_is_told(bench: Bench) -> None:
+    refused = Outcome(Ending.KEY_REFUSED, status=401)
+    bench.traffic.passed_on(bench.provider, refused)
+    assert bench.provider.last_error == KEY_REFUSED
