@@ -16,7 +16,7 @@ nothing waits. Every map is bounded; times are spans in seconds, as hosts share 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -29,11 +29,11 @@ Bound = tuple[str, int | None]
 class SlotCounts(Protocol):
     """Counts what is held of each key. A process that dies gives back what it held."""
 
-    def try_take(self, bounds: tuple[Bound, ...]) -> bool | None:
+    def try_take(self, bounds: tuple[Bound, ...], *, ask: bool = True) -> bool | None:
         """Take one of every key, or none of any.
 
-        False: one of them is full. None: not known here yet; it is being asked for,
-        and who watches is told when trying again is worth it.
+        False: one of them is full. None: not known here yet; it is being asked for
+        (unless told not to), and who watches hears when trying again is worth it.
         """
         ...
 
@@ -41,7 +41,17 @@ class SlotCounts(Protocol):
         """Give back one of every key; the limits are not looked at."""
         ...
 
-    def held(self, key: str) -> int: ...
+    def has_room(self, bounds: tuple[Bound, ...]) -> bool:
+        """False where `try_take` would say so. It asks nobody and takes nothing."""
+        ...
+
+    def is_asked(self, bounds: tuple[Bound, ...]) -> bool:
+        """True while the answer to a `try_take` of these bounds is under way."""
+        ...
+
+    def held(self, key: str) -> int:
+        """Answer how many this process holds."""
+        ...
 
     def watch(self, callback: Callable[[], None]) -> None:
         """Call `callback` when what others did may have made room here."""
@@ -174,6 +184,16 @@ class Affinities(Protocol):
 
 class State(Protocol):
     """All of it. What it opens is open between `__aenter__` and `__aexit__`."""
+
+    @property
+    def is_away(self) -> bool:
+        """True while the others cannot be asked, and this process goes on alone."""
+        ...
+
+    @property
+    def alone(self) -> Mapping[str, int]:
+        """How often it granted something alone, by kind: slots, rates."""
+        ...
 
     @property
     def slots(self) -> SlotCounts: ...

@@ -7,7 +7,8 @@ over) goes first where it is met, the longest untouched when a map is full.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from proxy.core import clock
@@ -23,10 +24,14 @@ ENTRIES: Final = 65_536
 
 LONGEST_COOLDOWN_S: Final = 600.0
 AFFINITY_TTL_S: Final = 3600.0
+_NEVER_ALONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class MemoryState:
     """A State within this process. It opens nothing and closes nothing."""
+
+    is_away: Final = False
+    alone: Final = _NEVER_ALONE
 
     def __init__(
         self,
@@ -55,7 +60,7 @@ class MemorySlots:
     def __init__(self) -> None:
         self._held: defaultdict[str, int] = defaultdict(int)
 
-    def try_take(self, bounds: tuple[Bound, ...]) -> bool:
+    def try_take(self, bounds: tuple[Bound, ...], *, ask: bool = True) -> bool:
         held = self._held
         for key, limit in bounds:
             if limit is not None and held.get(key, 0) >= limit:
@@ -72,6 +77,14 @@ class MemorySlots:
                 held[key] = left
             else:
                 del held[key]
+
+    def has_room(self, bounds: tuple[Bound, ...]) -> bool:
+        held = self._held
+        return all(limit is None or held.get(key, 0) < limit for key, limit in bounds)
+
+    def is_asked(self, bounds: tuple[Bound, ...]) -> bool:
+        """Nobody has to be asked."""
+        return False
 
     def held(self, key: str) -> int:
         return self._held.get(key, 0)

@@ -61,3 +61,13 @@ async def test_a_lowered_limit_waits_for_what_is_held(state: State) -> None:
 
 async def test_a_limit_of_zero_lets_nobody_in(state: State) -> None:
     assert not await take(state, ("a", 0))
+
+
+async def test_room_is_there_until_all_is_taken(state: State) -> None:
+    bounds: tuple[Bound, ...] = (("a", 1), ("a/model", None))
+    assert state.slots.has_room(bounds)
+    await take(state, *bounds)
+    assert not state.slots.has_room(bounds)
+    assert not state.slots.is_asked(bounds)
+    assert state.slots.has_room((("b", 1),))
+    assert not state.slots.has_room((("b", 0),))

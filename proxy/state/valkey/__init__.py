@@ -1,0 +1,7 @@
+"""Volatile state that several processes share, kept by a Valkey (or Redis) server.
+
+`state` is all of it, `post` the one conversation with the server, `link` its
+connections (the only user of the driver), `scripts` what the server does at once,
+`standing` whether it is there and what this process may do without it. `slots`,
+`rates` and `facts` are the parts. Imported only where `state.url` asks for it.
+"""
