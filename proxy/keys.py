@@ -11,17 +11,13 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from proxy.auth import api_keys
-from proxy.auth.key_fields import KeyFields
+from proxy.auth.key_admin import KeyAdmin
 from proxy.auth.permission import SCOPES
 from proxy.config import Config, ConfigError, Options, load
 from proxy.core import clock
 from proxy.core.errors import GatewayError
-from proxy.core.keys import KeyRow
 from proxy.observability.text import printable
 from proxy.storage.database import Database
 from proxy.storage.errors import StorageError
@@ -29,11 +25,6 @@ from proxy.storage.keys import Keys
 
 FINE, FAILED, BAD_USAGE = 0, 1, 2
 _DAY_S: Final = 86_400.0
-# Kept for the gateway, or not in force yet.
-_NOT_SHOWN: Final = frozenset({
-    "hash", "former_hash", "revision", "requests_rate", "tokens_rate", "concurrent",
-    "daily_usd", "monthly_usd",
-})  # fmt: skip
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -75,6 +66,18 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     create.add_argument("--priority", type=int, help="in the queue; the lower is first")
     create.add_argument("--days", type=float, help="until it expires (never)")
+    create.add_argument(
+        "--requests", metavar="RATE", help="requests, such as 120/minute"
+    )
+    create.add_argument(
+        "--tokens", metavar="RATE", help="tokens, such as 200000/minute"
+    )
+    create.add_argument("--concurrent", type=int, help="requests at the same time")
+    create.add_argument("--daily-usd", type=float, help="the most that a day may cost")
+    create.add_argument("--monthly-usd", type=float, help="and a month")
+    create.add_argument(
+        "--metadata", type=_json, metavar="JSON", help="an object kept with the key"
+    )
     verbs.add_parser("list", parents=[common], help="list all, revoked ones too")
     revoke = verbs.add_parser("revoke", parents=[common], help="end a key for good")
     revoke.add_argument("id", help="as `list` shows it")
@@ -92,50 +95,54 @@ def parser() -> argparse.ArgumentParser:
 async def _carry_out(given: argparse.Namespace, config: Config) -> Any:
     """Answer the keys that `list` found, or what became of one."""
     async with Database(config.database.url, config.data_dir) as database:
-        store, now = Keys(database), clock.wall()
-        prefix = config.auth.key_prefix
+        admin = KeyAdmin(Keys(database), _nobody, prefix=config.auth.key_prefix)
         match given.verb:
             case "list":
-                return [_shape(row) for row in await api_keys.list_keys(store)]
+                return await admin.list()
             case "revoke":
-                return _shape(await api_keys.revoke_key(store, given.id, now=now))
+                return await admin.revoke(given.id)
             case "create":
-                issued = await api_keys.create_key(
-                    store, _wanted(given, now), now=now, prefix=prefix
-                )
+                return await admin.create(_wanted(given, clock.wall()))
             case _:
                 grace_s = given.grace_hours * 3600
-                issued = await api_keys.rotate_key(
-                    store, given.id, now=now, grace_s=grace_s, prefix=prefix
-                )
-        return {**_shape(issued.row), "secret": issued.secret}
+                return await admin.rotate(given.id, {"grace_seconds": grace_s})
 
 
-def _wanted(given: argparse.Namespace, now: float) -> KeyFields:
-    return KeyFields(
-        name=given.name,
-        tenant=given.tenant,
-        scopes=tuple(given.scopes or ("inference",)),
-        models=tuple(given.models),
-        priority=given.priority,
-        expires_at=None if given.days is None else now + given.days * _DAY_S,
-    )
+async def _nobody() -> None:
+    """No gateway runs in this process that would have to take anything over."""
 
 
-def _shape(row: KeyRow) -> dict[str, Any]:
-    shown = [field.name for field in fields(row) if field.name not in _NOT_SHOWN]
-    found = {name: getattr(row, name) for name in shown}
-    return found | {"metadata": dict(row.metadata)}
+def _wanted(given: argparse.Namespace, now: float) -> dict[str, Any]:
+    return {
+        "name": given.name,
+        "tenant": given.tenant,
+        "scopes": given.scopes or ["inference"],
+        "models": given.models,
+        "priority": given.priority,
+        "expires_at": None if given.days is None else now + given.days * _DAY_S,
+        "limits": {
+            "requests": given.requests,
+            "tokens": given.tokens,
+            "concurrent": given.concurrent,
+        },
+        "budget": {"daily_usd": given.daily_usd, "monthly_usd": given.monthly_usd},
+        "metadata": given.metadata,
+    }
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("it is no JSON") from error
 
 
 def _readable(told: Any) -> str:
     """A line for each key of a list; a line for each fact about one."""
     if isinstance(told, dict):
-        facts = [f"{name:14}{_text(name, told[name])}" for name in told]
-        return "\n".join(facts)
+        return "\n".join(f"{name:14}{_text(told[name])}" for name in told)
     columns = ("id", "prefix", "name", "tenant", "scopes", "last_used_at", "state")
-    rows = [{**key, "state": _state(key)} for key in told]
-    cells = [columns, *(tuple(_text(c, row[c]) for c in columns) for row in rows)]
+    cells = [columns, *(tuple(_text(row[c]) for c in columns) for row in told)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(columns))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -144,22 +151,14 @@ def _readable(told: Any) -> str:
     )  # fmt: skip
 
 
-def _state(key: dict[str, Any]) -> str:
-    if key["revoked_at"] is not None:
-        return "revoked"
-    expires_at = key["expires_at"]
-    if expires_at is not None and expires_at <= clock.wall():
-        return "expired"
-    return "good" if key["enabled"] else "disabled"
-
-
-def _text(name: str, value: Any) -> str:
-    if value is None or value in ((), [], {}):
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        said = (f"{name}={_text(x)}" for name, x in value.items() if x is not None)
+        return " ".join(said) or "-"
+    if value is None or value == []:
         return "-"
-    if name.endswith(("_at", "_until")):
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M")
-    if isinstance(value, tuple | list):
-        return printable(",".join(value))
+    if isinstance(value, list):
+        return printable(",".join(map(str, value)))
     return printable(str(value))
 
 

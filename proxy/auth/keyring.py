@@ -13,6 +13,7 @@ from typing import Final
 
 from proxy.auth.api_keys import Issued, KeyStore, create_first_key
 from proxy.auth.authenticate import Authenticator
+from proxy.auth.key_admin import KeyAdmin
 from proxy.auth.key_table import KeyTable
 from proxy.auth.open_keys import NoKeys
 from proxy.auth.tokens import open_tokens
@@ -33,11 +34,13 @@ _log: Final = logging.getLogger("local_ai.auth")
 class Keyring:
     """Opened as `async with`: then all keys are known.
 
-    `store` is where they are changed; `refresh` follows a change. `first` is the key
-    that was made because there was nothing else to come in by: to be shown once.
+    `admin` changes them; whoever does so in `store` itself asks for a `refresh`. `first`
+    is the key that was made because there was nothing else to come in by: to be shown
+    once.
     """
 
     store: KeyStore
+    admin: KeyAdmin
 
     def __init__(self, config: Config, fetch: Fetch) -> None:
         self.first: Issued | None = None
@@ -87,6 +90,7 @@ class Keyring:
         database = Database(config.database.url, config.data_dir)
         await stack.enter_async_context(database)
         self.store = Keys(database)
+        self.admin = KeyAdmin(self.store, self.refresh, prefix=config.auth.key_prefix)
         if self._needs_first:
             try:
                 self.first = await create_first_key(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+def seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
 def told(capsys: Shown, *arguments: str) -> Any:
     assert run(["keys", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
@@ -34,7 +39,9 @@ def test_a_key_is_made_listed_rotated_and_revoked(capsys: Shown) -> None:
     assert secret.startswith("lai_")
     assert (made["name"], made["tenant"], made["priority"]) == ("app", "team-a", 3)
     assert (made["scopes"], made["models"]) == (["execute", "inference"], ["tin*"])
-    assert made["expires_at"] - made["created_at"] == pytest.approx(2 * 86_400)
+    assert seconds(made["expires_at"]) - seconds(made["created_at"]) == pytest.approx(
+        2 * 86_400, abs=1
+    )
     assert told(capsys, "list") == [made]
     rotated = told(capsys, "rotate", made["id"], "--grace-hours", "1")
     assert rotated["secret"] != secret
@@ -44,6 +51,21 @@ def test_a_key_is_made_listed_rotated_and_revoked(capsys: Shown) -> None:
     assert row["revoked_at"]
     assert run(["keys", "rotate", made["id"]]) == 1
     assert "revoked" in capsys.readouterr().err
+
+
+def test_a_key_may_have_limits_a_budget_and_words_of_its_owner(capsys: Shown) -> None:
+    made = told(
+        capsys, "create", "app", "--requests", "60/minute", "--tokens", "9/second",
+        "--concurrent", "2", "--daily-usd", "0.5", "--monthly-usd", "5",
+        "--metadata", '{"team": "a"}',
+    )  # fmt: skip
+    limits = {"requests": "60/minute", "tokens": "9/second", "concurrent": 2}
+    assert made["limits"] == limits
+    assert made["budget"] == {"daily_usd": 0.5, "monthly_usd": 5.0}
+    assert made["metadata"] == {"team": "a"}
+    assert run(["keys", "revoke", made["id"]]) == 0
+    shown = capsys.readouterr().out
+    assert "requests=60/minute tokens=9/second concurrent=2" in shown
 
 
 def test_no_hash_and_no_secret_is_listed(capsys: Shown) -> None:
@@ -70,6 +92,8 @@ def test_people_are_shown_the_secret_once(capsys: Shown) -> None:
     [
         (["create", " "], 1, "name should be"),
         (["create", "a", "--days", "-1"], 1, "expires_at has passed"),
+        (["create", "a", "--requests", "many"], 1, "requests_rate should read like"),
+        (["create", "a", "--metadata", "[]"], 1, "metadata must be an object"),
         (["create", "a", "--priority", "9999"], 1, "priority should be"),
         (["revoke", "key_of_nobody"], 1, "no such key"),
         (["list", "--config", "not-there.yaml"], 2, "not-there.yaml"),
@@ -85,8 +109,12 @@ def test_what_is_wrong_is_said(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["frobnicate"], ["create", "a", "--scope", "everything"]]
-)
+    "arguments",
+    [
+        [], ["frobnicate"], ["create", "a", "--scope", "everything"],
+        ["create", "a", "--metadata", "{"],
+    ],
+)  # fmt: skip
 def test_what_is_not_known_is_refused(capsys: Shown, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(["keys", *arguments])
@@ -97,4 +125,4 @@ def test_a_database_that_is_none_is_told(capsys: Shown, data: Path) -> None:
     data.mkdir()
     (data / "local-ai.db").write_text("no database at all" * 100)
     assert run(["keys", "list"]) == 1
-    assert "cannot be reached" in capsys.readouterr().err
+    assert "not a database" in capsys.readouterr().err
