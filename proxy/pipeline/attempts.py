@@ -220,8 +220,8 @@ class Attempts:
                 )
                 out, ride = request.outgoing(order), Ride(carrier, course, order)
             origin = carrier.origin_of(candidate.provider.config)
-            if request.stream and order.translation is None:
-                course.began = partial(_let_go, course.call, request, out)
+            if request.stream:
+                course.began = partial(_let_go, course.call, request, order, out)
             try:
                 outcome = ride.ended(await ride.run(carrier.client, origin, out, sent))
             except (UpstreamFailed, CallerStalled) as error:
@@ -428,10 +428,12 @@ def _none_because(error: GatewayError) -> NoReturn:
     raise error
 
 
-def _let_go(call: Call, request: ModelRequest, out: Outgoing) -> None:
+def _let_go(call: Call, request: ModelRequest, order: Order, out: Outgoing) -> None:
     """Keep no prompt for as long as its answer streams: it is sent to nobody else."""
     call.body.whole = None
     request.let_go()
+    if order.translation is not None:
+        order.translation.let_go()
     if isinstance(out.body, bytes):
         out.body = b""
 

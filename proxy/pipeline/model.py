@@ -250,6 +250,7 @@ class JsonRequest:
 
     def let_go(self) -> None:
         self._members, self._needs = _LET_GO, None
+        self._asked = self.history = None
 
     def _order_for(
         self,

@@ -136,7 +136,7 @@ class Talks:
         self.store.put(Stored(id_, who.tenant, orjson.dumps(response), items, turns))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Talk:
     """A turn, said in another dialect. Implements Translation."""
 
@@ -190,6 +190,12 @@ class Talk:
         if isinstance(writer, ResponsesStreamWriter):
             self._keep(writer.response, who)
 
+    def let_go(self) -> None:
+        self.body = b""
+        self.asked = replace(self.asked, messages=(), system=(), tools=())
+        if self.asked.store is False:
+            self.turn = None
+
     def _whole(self, reply: Reply, who: Speaker) -> bytes:
         write = CODECS[self.errand.caller.dialect].write_reply
         if self.errand.caller.name == _GENERATE:
@@ -214,8 +220,13 @@ class Talk:
             include_usage=self.asked.include_usage,
             prompt_tokens=len(self.body) // _BYTES_PER_TOKEN,
             elapsed_ns=elapsed_ns,
-            request=self.asked,
+            request=self._told_back(),
         )
+
+    def _told_back(self) -> Request | None:
+        """What an answer tells of its request: of all but the conversation, a response."""
+        is_response = self.errand.caller.dialect is Dialect.RESPONSES
+        return replace(self.asked, messages=()) if is_response else None
 
 
 def _explicit(asked: Request, way: Operation) -> Request:

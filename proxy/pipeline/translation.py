@@ -105,6 +105,10 @@ class Translation(Protocol):
         """Take note of a stream that is complete."""
         ...
 
+    def let_go(self) -> None:
+        """Forget what was asked: its answer streams, it is sent to nobody any more."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Speaker:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from tests.parts.http_text import Message, chunk, data_of, events, post, whole
+from proxy.pipeline.talk import Talk
+from proxy.relay.translate import Translated
+from tests.parts.faulty import Peer
+from tests.parts.http_text import (
+    LAST_CHUNK,
+    Message,
+    chunk,
+    data_of,
+    events,
+    post,
+    whole,
+)
 from tests.parts.inside import CHAT, MESSAGES, RESPONSES, OpenSite, Site
 from tests.parts.scripts import (
     DONE,
@@ -64,6 +76,41 @@ async def plain(open_site: OpenSite) -> Site:
     """A provider that speaks chat and nothing else."""
     answer = answers(whole(json.dumps(ANSWER).encode()))
     return await open_site(answer, provider={"kind": "openai-compatible"})
+
+
+@pytest.mark.parametrize("path", [MESSAGES, RESPONSES])
+async def test_no_prompt_is_kept_while_its_answer_is_translated(
+    open_site: OpenSite, path: str
+) -> None:
+    go = asyncio.Event()
+
+    async def slowly(peer: Peer, request: Message) -> None:
+        await peer.send(stream(EVENT, end=b""))
+        await peer.wait(go)
+        await peer.send(chunk(FINISH + USAGE + DONE) + LAST_CHUNK)
+
+    site = await open_site(slowly, provider={"kind": "openai-compatible"})
+    caller = await site.caller()
+    prompt = "remember " * 1000
+    turn = [{"role": "user", "content": prompt}]
+    body = {"model": "tiny", "stream": True, "max_tokens": 20, "messages": turn}
+    if path == RESPONSES:
+        body = {"model": "tiny", "stream": True, "store": False, "input": turn}
+    caller.send(post(path, json.dumps(body).encode()))
+    courses = site.runtime.pipeline._courses
+    await until(lambda: courses, "a call")
+    [course] = courses
+    await until(lambda: course.call.body.whole is None, "the body has gone")
+    assert course.order is not None
+    talk = course.order.translation
+    assert isinstance(talk, Talk)
+    assert (talk.body, talk.asked.messages, talk.turn) == (b"", (), None)
+    assert isinstance(course.watch, Translated)
+    assert prompt not in repr(course.watch._writer.context)
+    go.set()
+    reply = await caller.reply()
+    assert named(reply)[-1] in ("message_stop", "response.completed")
+    assert (await site.record()).code is None
 
 
 async def test_a_message_is_asked_and_answered_as_chat(plain: Site) -> None:
