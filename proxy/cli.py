@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from proxy.config import Loaded, Problem
 
 FINE, FAILED, BAD_USAGE = 0, 1, 2
-_KEYS_VERB: Final = "keys"
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; answers the exit code."""
-    if arguments[:1] == [_KEYS_VERB]:  # has verbs of its own
-        return _keys_verbs(arguments[1:])
+    if arguments and arguments[0] in OWN_ARGUMENTS:
+        try:
+            return OWN_ARGUMENTS[arguments[0]][0](arguments[1:])
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            sys.stderr.close()
+            return FAILED
     given = parse(arguments)
     options = Options(**{flag.name: getattr(given, flag.name) for flag in flags()})
     try:
@@ -51,9 +56,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for text in unknown:
         name = text.partition("=")[0]
         made.error(f"unknown argument {name}{did_you_mean(name, known)}")
+    if given.verb in OWN_ARGUMENTS:
+        made.error(f"{given.verb} stands first on the line, before all flags")
     if given.verb not in VERBS:
-        hint = did_you_mean(given.verb, VERBS)
-        made.error(f"unknown verb {given.verb}{hint}; known are {', '.join(VERBS)}")
+        known = [*VERBS, *OWN_ARGUMENTS]
+        hint = did_you_mean(given.verb, known)
+        made.error(f"unknown verb {given.verb}{hint}; known are {', '.join(known)}")
     return given
 
 
@@ -63,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m proxy",
         description="One OpenAI-compatible address in front of the models you run.",
         epilog="verbs:\n" + "\n".join(
-            f"  {verb:14}{meaning}" for verb, (_, meaning) in VERBS.items()
+            f"  {verb:14}{meaning}"
+            for verb, (_, meaning) in (*VERBS.items(), *OWN_ARGUMENTS.items())
         ) + "\n\nEvery option of the file is in docs/configuration.md.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -136,14 +145,40 @@ def _doctor(options: Options) -> int:
     return examine(loaded)
 
 
-def _keys(_: Options) -> int:
-    return _keys_verbs(())
-
-
-def _keys_verbs(arguments: Sequence[str]) -> int:
+def _keys(arguments: Sequence[str]) -> int:
     from proxy.keys import run as run_keys
 
     return run_keys(arguments)
+
+
+def _migrate(arguments: Sequence[str]) -> int:
+    from proxy.upkeep import run_migrate
+
+    return run_migrate(arguments)
+
+
+def _prices(arguments: Sequence[str]) -> int:
+    from proxy.upkeep import run_prices
+
+    return run_prices(arguments)
+
+
+def _tail(arguments: Sequence[str]) -> int:
+    from proxy.reports.tail import run as run_tail
+
+    return run_tail(arguments)
+
+
+def _analyze(arguments: Sequence[str]) -> int:
+    from proxy.reports.logs import run as run_logs
+
+    return run_logs(arguments)
+
+
+def _usage(arguments: Sequence[str]) -> int:
+    from proxy.reports.usage import run as run_usage
+
+    return run_usage(arguments)
 
 
 def _load(options: Options) -> Loaded | None:
@@ -177,5 +212,13 @@ VERBS: Final[Mapping[str, tuple[Callable[[Options], int], str]]] = {
     "routes": (_routes, "list every URL"),
     "models": (_models, "look for servers once and list their models"),
     "doctor": (_doctor, "find what is wrong on this machine"),
-    _KEYS_VERB: (_keys, "make, list, revoke and rotate keys; first on the line"),
+}
+# These have arguments of their own, and stand first on the line.
+OWN_ARGUMENTS: Final[Mapping[str, tuple[Callable[[Sequence[str]], int], str]]] = {
+    "keys": (_keys, "make, list, revoke and rotate keys"),
+    "migrate": (_migrate, "up, down or status of the database's tables"),
+    "prices": (_prices, "import FILE: prices of clouds' models"),
+    "tail": (_tail, "show requests as they finish"),
+    "analyze": (_analyze, "tell how requests went"),
+    "usage": (_usage, "tell what was used, and what it cost"),
 }

@@ -7,7 +7,7 @@ not known here.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -102,15 +102,16 @@ class Queries:
             "total": shown_usage(total[0], ()) if total else None,
         }
 
-    async def each(self, asked: Asked) -> list[RequestRow]:
-        """Answer all requests of a question, the latest first."""
+    async def each(self, asked: Asked) -> AsyncIterator[RequestRow]:
+        """Yield all requests of a question, the latest first."""
         self._check(asked, _FILTERS)
-        which, after, found = self._filter(asked), None, list[RequestRow]()
+        which, after = self._filter(asked), None
         while True:
             rows = await _answered(self._requests.page(which, _LONGEST_PAGE, after))
-            found += rows
+            for row in rows:
+                yield row
             if len(rows) < _LONGEST_PAGE:
-                return found
+                return
             after = rows[-1].started_us, rows[-1].id
 
     def _check(self, asked: Asked, known: frozenset[str]) -> None:

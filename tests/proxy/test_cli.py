@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy import __version__
-from proxy.cli import VERBS, parse, run
+from proxy.cli import OWN_ARGUMENTS, VERBS, parse, run
 from proxy.config import Options
 from proxy.config.options import flags
 
@@ -78,7 +78,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         run(["--help"])
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
-    assert all(f"  {verb} " in shown for verb in VERBS)
+    assert all(f"  {verb} " in shown for verb in (*VERBS, *OWN_ARGUMENTS))
 
 
 def test_a_fine_configuration_is_said_to_be(

@@ -55,15 +55,15 @@ async def test_filters_choose(
 ) -> None:
     shown = await queries.page(asked)
     assert {row["id"] for row in shown["requests"]} == found
-    assert {row.id for row in await queries.each(asked)} == found
+    assert {row.id async for row in queries.each(asked)} == found
 
 
 async def test_all_pages_are_read(tmp_path: Path) -> None:
     async with Database(data_dir=tmp_path) as database:
         requests = Requests(database)
         await requests.insert(rows(1201))
-        every = await Queries(requests, Usage(database)).each({})
-    assert len({row.id for row in every}) == 1201
+        every = Queries(requests, Usage(database)).each({})
+        assert len({row.id async for row in every}) == 1201
 
 
 async def test_a_request_is_shown_in_plain_values(queries: Queries) -> None:

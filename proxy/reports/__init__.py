@@ -1,0 +1,1 @@
+"""What operators ask of the records on the command line: tail, analyze, usage."""
