@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -20,6 +21,7 @@ from proxy.core.errors import CallerFault, GatewayFault
 from proxy.core.types import Headers
 from proxy.pipeline.answer import answer
 from proxy.pipeline.model import JsonRequest, read_object
+from proxy.pipeline.named_reply import NamedReply
 from proxy.pipeline.order import Course
 from proxy.routing import select
 from proxy.routing.catalog import Catalog, Missing, Resolution
@@ -122,6 +124,8 @@ class Unified:
         course.call = replace(call, operation=operation.name, headers=headers)
         course.tells_provider = True
         request = JsonRequest(course.call, operation, read_members(text))
+        if request.stream:
+            course.reply = NamedReply(course.reply, partial(_asked_of, course))
         if provider is not None and wish.model is not None:
             request.pinned = self._pinned(provider, wish.model, name, operation)
         return request
@@ -144,6 +148,10 @@ class Unified:
             return Resolution(name, operation.name, (), missing, (provider,))
         there = (Candidate(provider, model),)
         return Resolution(name, operation.name, there, everyone=there)
+
+
+def _asked_of(course: Course) -> str | None:
+    return None if course.order is None else course.order.provider.id
 
 
 _OF_BODY: Final = frozenset({"content-type", "content-encoding", "content-length"})

@@ -139,7 +139,7 @@ async def test_a_stream_is_one_of_chat(
     both: tuple[Site, FakeChat, FakeAnthropic],
 ) -> None:
     site, _, _ = both
-    for model in ("tiny", "claude"):
+    for model, provider in (("tiny", "box"), ("claude", "cloud")):
         reply = await llm(
             site, model=model, messages=HI, options={"stream": True, "max_tokens": 99}
         )
@@ -148,7 +148,8 @@ async def test_a_stream_is_one_of_chat(
         said: list[Any] = [data_of(chunk) for chunk in chunks]
         text = "".join(c["choices"][0]["delta"].get("content") or "" for c in said)
         assert text == TEXT
-        assert reply.header("x-proxy-provider")
+        assert {chunk["provider"] for chunk in said} == {provider}
+        assert reply.header("x-proxy-provider") == provider
 
 
 async def test_who_is_not_there_is_not_configured(
