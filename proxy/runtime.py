@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.ledger_gauges import LedgerGauges
+from proxy.accounting.price_map import NoPriceMap, PriceMap, load_prices
 from proxy.accounting.records import Records
 from proxy.accounting.tail import Tail
 from proxy.auth.access import Access, OpenAccess
@@ -112,6 +113,7 @@ class Runtime:
         self.translator = Translator()
         self.keyring = self._keyring(config) if config.auth.enabled else None
         self.registry = Registry(config.providers)
+        self._take_prices(_read_prices(config))
         self.discovery = Discovery(
             self.registry,
             self._fetch_for,
@@ -226,7 +228,9 @@ class Runtime:
         async with self._reloading:
             try:
                 again = await asyncio.to_thread(load, self._same_file())
+                prices = await asyncio.to_thread(_read_prices, self.config)
                 outcome = self._swap(again, trigger)
+                self._take_prices(prices)
             except ConfigError as error:
                 outcome = Reload(clock.wall(), trigger, problems=error.problems)
             except Exception as error:
@@ -356,6 +360,10 @@ class Runtime:
         self.metrics.know_models(self._catalog.labels)
         self.dispatch.queue.reconsider()
 
+    def _take_prices(self, prices: PriceMap | None) -> None:
+        if prices is not None:
+            self.registry.price(prices.by_kind())
+
     def _keyring(self, config: Config) -> Keyring:
         url = config.auth.jwt.jwks_url
         proxy = None if url is None else config.outbound.proxy_for(url)
@@ -413,6 +421,15 @@ def origin_of(provider: ProviderConfig) -> Origin:
     tls = provider.tls
     options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
     return read_origin(provider.base_url, options, provider.proxy)
+
+
+def _read_prices(config: Config) -> PriceMap | None:
+    """Read the prices that were imported; None, and those before hold, if none can be."""
+    try:
+        return load_prices(config.data_dir)
+    except (NoPriceMap, OSError) as error:
+        _log.warning("The imported prices cannot be used: %s", error)
+        return None
 
 
 def _report(error: BaseException) -> None:

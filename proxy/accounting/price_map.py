@@ -65,6 +65,13 @@ class PriceMap:
         """Answer the price of exactly this name; None if unknown."""
         return self.prices.get((kind, upstream_model))
 
+    def by_kind(self) -> dict[str, dict[str, Pricing]]:
+        """Answer all prices by kind, then by the upstream's name."""
+        found: dict[str, dict[str, Pricing]] = {}
+        for (kind, name), pricing in self.prices.items():
+            found.setdefault(kind, {})[name] = pricing
+        return found
+
     def __len__(self) -> int:
         return len(self.prices)
 

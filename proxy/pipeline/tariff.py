@@ -71,4 +71,6 @@ def _all(resolution: Resolution, catalog: Catalog) -> Iterator[Candidate]:
 
 
 def _cost(candidate: Candidate, usage: Usage) -> float | None:
-    return cost_usd(candidate.provider.config, candidate.model, usage)
+    provider = candidate.provider
+    listed = provider.prices.get(candidate.upstream_model)
+    return cost_usd(provider.config, candidate.model, usage, listed)

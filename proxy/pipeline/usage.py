@@ -18,13 +18,17 @@ def note_usage(record: Record, order: Order, usage: Usage | None) -> None:
     record.completion_tokens = usage.completion
     if usage.cached is not None:
         record.cached_tokens = usage.cached
+    if usage.cache_write is not None:
+        record.cache_write_tokens = usage.cache_write
     if usage.reasoning is not None:
         record.reasoning_tokens = usage.reasoning
     record.usage_source = "upstream"
     if order.is_free and usage.cost_usd is None and usage.prompt is not None:
         record.cost_usd = 0.0
     else:
-        record.cost_usd = cost_usd(order.provider.config, order.model, usage)
+        provider = order.provider
+        listed = provider.prices.get(order.upstream_model or "")
+        record.cost_usd = cost_usd(provider.config, order.model, usage, listed)
 
 
 def cost_line(record: Record) -> bytes:

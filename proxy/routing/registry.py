@@ -7,11 +7,13 @@ file changes what was seen; whoever builds on it registers with `on_change`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from providers.base import Adapter, FoundModel, Settings
 from providers.registry import KINDS
 from proxy.config import ProviderConfig
+from proxy.config.schema_models import Pricing
 from proxy.routing.status import OUT_OF_USE, WELL, Status
 
 
@@ -26,6 +28,10 @@ class Finding:
     latency_s: float | None = None
 
 
+def _nothing() -> Mapping[str, Pricing]:
+    return MappingProxyType({})
+
+
 @dataclass(slots=True, eq=False)
 class Provider:
     """A provider as it lives.
@@ -33,7 +39,7 @@ class Provider:
     `held` is the operator's word (disabled, draining) and beats `health`.
     `failures` counts looks in a row that found something wrong; `active` the
     leases held now (whoever leases a slot counts it); `spare` are adapters for
-    its further keys.
+    its further keys; `prices` are those of its kind by upstream model, where known.
     """
 
     config: ProviderConfig
@@ -47,6 +53,7 @@ class Provider:
     failures: int = 0
     active: int = 0
     spare: tuple[Adapter, ...] = ()
+    prices: Mapping[str, Pricing] = field(default_factory=_nothing)
 
     @property
     def id(self) -> str:
@@ -93,6 +100,7 @@ class Registry:
         self.kinds = kinds
         self._providers: dict[str, Provider] = {}
         self._watchers: list[Callable[[], None]] = []
+        self._prices: Mapping[str, Mapping[str, Pricing]] = MappingProxyType({})
         self.providers: tuple[Provider, ...] = ()
         self.load(configs)
 
@@ -120,6 +128,12 @@ class Registry:
         }
         self._changed()
         return tuple(p for p in self.providers if before.get(p.id) is not p.config)
+
+    def price(self, prices: Mapping[str, Mapping[str, Pricing]]) -> None:
+        """Take what models cost: by kind of provider, then by the upstream's name."""
+        self._prices = prices
+        for provider in self.providers:
+            provider.prices = prices.get(provider.kind, _nothing())
 
     def add(self, config: ProviderConfig) -> Provider:
         """Take a provider that was found; its id must be free."""
@@ -189,7 +203,11 @@ class Registry:
         known = self._providers.get(config.id)
         if known is None or known.kind != config.kind:
             return Provider(
-                config, self.adapter(config), held=held, spare=self._spare(config)
+                config,
+                self.adapter(config),
+                held=held,
+                spare=self._spare(config),
+                prices=self._prices.get(config.kind, _nothing()),
             )
         was = known.config
         if was != config:

@@ -133,3 +133,11 @@ def test_a_bad_file_leaves_the_good_prices(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         import_prices(tmp_path / "none.json", tmp_path)
     assert len(load_prices(tmp_path)) == 1
+
+
+def test_prices_are_found_by_kind_and_name() -> None:
+    by_kind = read_price_map(a_map(gpt=GPT, claude=CLAUDE)).by_kind()
+    assert {kind: list(names) for kind, names in by_kind.items()} == {
+        "openai": ["gpt"],
+        "anthropic": ["claude"],
+    }

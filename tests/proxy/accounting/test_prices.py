@@ -85,3 +85,18 @@ def test_more_cached_than_sent_is_never_a_credit() -> None:
     priced = model(input_per_1m=10.0, output_per_1m=0.0, cached_input_per_1m=0.0)
     used = Usage(prompt=100, completion=0, cached=600)
     assert cost_usd(provider("cloud"), priced, used) == 0.0
+
+
+def test_a_listed_price_is_taken_where_nothing_is_configured() -> None:
+    listed = Pricing(input_per_1m=1, output_per_1m=2, cached_input_per_1m=0.5)
+    used = Usage(prompt=1_000_000, completion=1_000_000, cached=500_000)
+    assert cost_usd(provider("cloud"), None, used, listed) == 2.75
+    assert cost_usd(provider("cloud"), ModelConfig(id="m"), used, listed) == 2.75
+    assert cost_usd(provider("cloud", 0.001), None, used, listed) == 2.0
+    assert (
+        cost_usd(
+            provider("cloud"), model(input_per_1m=3, output_per_1m=3), used, listed
+        )
+        == 6.0
+    )
+    assert cost_usd(provider("local"), None, used, listed) == 0.0

@@ -152,3 +152,26 @@ async def test_without_records_the_routes_say_so(open_site: OpenSite) -> None:
     for path in ("/requests", "/requests/req_1", "/usage", "/usage/daily"):
         reply = await steer(site, "GET", path)
         assert (reply.status, error_of(reply)["code"]) == (501, "not_configured")
+
+
+async def test_imported_prices_hold_from_the_next_reload_on(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(
+        answers(whole(ANSWER)),
+        records=True,
+        provider={"kind": "openai", "type": "cloud", "authSecret": "sk-long-enough"},
+    )
+    await ask_for(site, 1)
+    (row,) = (await told(site, "GET", "/requests"))["requests"]
+    assert (row["cost_usd"], row["usage_source"]) == (None, "upstream")
+    entry = {"litellm_provider": "openai", "mode": "chat"}
+    costs = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}
+    folder = site.runtime.config.data_dir
+    (folder / "prices.json").write_text(json.dumps({"tiny": entry | costs}))
+    assert (await told(site, "POST", "/reload"))["status"] == "ok"
+    await ask_for(site, 1)
+    newest, _ = (await told(site, "GET", "/requests"))["requests"]
+    assert newest["cost_usd"] == 0.0003
+    total = (await told(site, "GET", "/usage"))["total"]
+    assert (total["unpriced"], total["cost_usd"]) == (1, 0.0003)

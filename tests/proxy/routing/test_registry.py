@@ -6,6 +6,7 @@ import pytest
 
 from providers.base import FoundModel
 from proxy.config import ProviderConfig
+from proxy.config.schema_models import Pricing
 from proxy.routing.registry import Finding, Provider, Registry, Status
 from tests.fakes.kinds import KINDS
 
@@ -33,6 +34,16 @@ def test_orders_providers_by_priority_then_id() -> None:
         config("c", priority=2), config("b", priority=1), config("a", priority=2)
     )
     assert ids(known) == ["b", "a", "c"]
+
+
+def test_prices_are_those_of_the_kind_also_of_what_comes_later() -> None:
+    known = registry(config("a"))
+    prices = {"vllm": {"qwen": Pricing(input_per_1m=1, output_per_1m=2)}}
+    known.price(prices)
+    known.add(config("b"))
+    assert get(known, "a").prices == get(known, "b").prices == prices["vllm"]
+    known.price({})
+    assert get(known, "a").prices == {}
 
 
 def test_adapter_knows_address_key_and_headers() -> None:
