@@ -2,17 +2,20 @@
 
 GET names the model in the query, POST carries the request as it would be sent: what it
 needs, how long it is and where its conversation was served before count then.
-`operation` in the query says what is asked for, chat when it does not.
+`operation` in the query says what is asked for, chat when it does not: a row of OpenAI's
+or Anthropic's dialect, or of Ollama's (`ollama_chat` is /api/chat).
 """
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
-from providers.base import OPERATIONS, Operation
+from providers.base import ASKABLE, Operation
+from providers.wire.dialect import Dialect
 from providers.wire.members import Members, WrongType, read_members
 from proxy.api.body import json_members
 from proxy.api.context import Context
@@ -25,6 +28,10 @@ from proxy.routing.question import Question
 from proxy.routing.wake import sleeper
 
 _CHAT: Final = "chat"
+# What callers can ask for; nobody speaks Gemini's dialect to us.
+_ASKED: Final = MappingProxyType({
+    name: row for name, row in ASKABLE.items() if row.dialect is not Dialect.GEMINI
+})  # fmt: skip
 
 
 async def ask_route(request: web.BaseRequest, context: Context) -> web.Response:
@@ -65,10 +72,10 @@ def _explained(
 
 def _operation(request: web.BaseRequest) -> Operation:
     name = request.query.get("operation", _CHAT)
-    if name not in OPERATIONS:
-        message = f"`operation` is one of {', '.join(OPERATIONS)}."
+    if name not in _ASKED:
+        message = f"`operation` is one of {', '.join(_ASKED)}."
         raise CallerFault("invalid_field", message, param="operation")
-    return OPERATIONS[name]
+    return _ASKED[name]
 
 
 def _question(

@@ -117,6 +117,14 @@ async def test_who_cannot_do_it_is_said(site: Site) -> None:
     assert found["error"]["code"] == "unsupported_operation"
 
 
+@pytest.mark.parametrize("name", ["ollama_chat", "ollama_generate", "messages"])
+async def test_what_would_be_translated_is_explained(site: Site, name: str) -> None:
+    found = await told(site, "GET", f"/route?model=tiny&operation={name}")
+    assert found["operation"] == name
+    assert [row["kept"] for row in found["candidates"]] == [True]
+    assert found["error"] is None
+
+
 async def test_a_model_that_nobody_has_is_said(site: Site) -> None:
     found = await told(site, "GET", "/route?model=tinny")
     assert found["candidates"] == []
@@ -128,6 +136,7 @@ async def test_a_model_that_nobody_has_is_said(site: Site) -> None:
     [
         ("GET", "/route", b"", "missing_field"),
         ("GET", "/route?model=tiny&operation=dance", b"", "invalid_field"),
+        ("GET", "/route?model=tiny&operation=gemini_embed", b"", "invalid_field"),
         ("POST", "/route", b"{}", "missing_field"),
         ("POST", "/route", b'{"model":3}', "invalid_field"),
         ("POST", "/route", b'{"model":"tiny","stream":3}', "invalid_field"),
