@@ -53,9 +53,18 @@ class Seen:
     kept: bool
 
 
-async def play(case: Case, way: Way, *, fast: bool) -> Seen:
-    """Ask a gateway of its own, whose provider does what the case says."""
+async def play(case: Case, way: Way, *, fast: bool, again: bool = False) -> Seen:
+    """Ask a gateway of its own, whose provider does what the case says.
+
+    `again`: the same has been asked before, and was answered well.
+    """
     async with asyncio.timeout(DEADLINE_S), run_site(fast=fast, **SETTINGS) as site:
+        if again:
+            site.upstream.script = answers(GOOD if way is Way.WHOLE else GOOD_STREAM)
+            before = await Line.to(site)
+            reply = await before.ask(request(way, case.padding))
+            assert reply.status == 200
+            await until(lambda: is_idle(site), "the end of what was asked before")
         if case.first is not None:
             await case.first(site)
             await until(lambda: is_idle(site), "the end of what came first")

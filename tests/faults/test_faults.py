@@ -18,11 +18,35 @@ from tests.parts.scripts import DONE, error_of
 ROWS = [each for rows in TABLE.values() for each in rows if each is not FLOOD]
 
 
+# Of a connection that has been used before these say something else.
+OF_NEW_CONNECTIONS = {
+    "refuses the connection",
+    "closes instead of answering",
+    "resets instead of answering",
+    "does not take the request",
+    "answers before it has read the request, and reads no further",
+}
+
+
 @pytest.mark.parametrize("door", ["fast door", "ordinary door"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_a_fault_ends_as_the_table_says(row: Row, door: str) -> None:
-    fast = door == "fast door"
-    seen = await asyncio.gather(*(play(row.case(way), way, fast=fast) for way in Way))
+    await assert_row(row, fast=door == "fast door", again=False)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if row.name not in OF_NEW_CONNECTIONS],
+    ids=lambda row: row.name,
+)
+async def test_it_ends_so_where_the_same_has_been_answered_before(row: Row) -> None:
+    await assert_row(row, fast=True, again=True)
+
+
+async def assert_row(row: Row, *, fast: bool, again: bool) -> None:
+    seen = await asyncio.gather(
+        *(play(row.case(way), way, fast=fast, again=again) for way in Way)
+    )
     for way, each in zip(Way, seen, strict=True):
         print(f"asked for: {way}; got {each}")
         assert_outcome(each, row.case(way).outcome)
