@@ -1,15 +1,17 @@
 """A stream cut anywhere before its end never looks complete to an official SDK.
 
-A real stream, recorded first, is played by a faulty upstream and cut at a byte;
-how the connection ends there alternates between FIN, RST, and a chunked body that
-is ended properly though its last event is not.
+A real stream, recorded first, is played by a faulty upstream and cut at a byte: at
+some of them and around the end of every event, with `-m slow` at all. How the
+connection ends there alternates between FIN, RST, and a chunked body that is ended
+properly though its last event is not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +26,7 @@ from tests.parts.http_text import LAST_CHUNK, Message, chunk, event_stream_head
 from tests.parts.recorded import ASK, record_stream
 
 AT_ONCE = 16
+STEP = 11  # no multiple of 3: so every way to end comes with every kind of place
 CHAT, MESSAGES, RESPONSES = (
     "/v1/chat/completions", "/v1/messages", "/v1/responses",
 )  # fmt: skip
@@ -62,13 +65,19 @@ async def broken(gateway: Start, upstream: Faulty) -> Gateway:
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+async def test_a_stream_that_is_cut_is_broken(
+    broken: Gateway, recorded: dict[str, bytes], path: str
+) -> None:
+    await _assert_broken(broken, path, _places(recorded[path]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
 async def test_a_stream_cut_at_any_byte_is_broken(
     broken: Gateway, recorded: dict[str, bytes], path: str
 ) -> None:
-    endings = await _endings(broken, path, range(len(recorded[path])))
-    wrong = {cut: end for cut, end in endings.items() if end != BROKEN}
-    assert len(endings) == len(recorded[path])
-    assert not wrong, f"{len(wrong)} of {len(endings)}: {sorted(wrong.items())[:5]}"
+    await _assert_broken(broken, path, range(len(recorded[path])))
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
@@ -77,6 +86,20 @@ async def test_an_uncut_stream_is_complete(
 ) -> None:
     whole = len(recorded[path])
     assert await _endings(broken, path, [whole]) == {whole: "complete"}
+
+
+def _places(stream: bytes) -> list[int]:
+    """Some bytes of a stream, and those around the end of each of its events."""
+    ends = {end.end() for end in re.finditer(rb"\n\n", stream)}
+    around = {end + shift for end in ends for shift in (-2, -1, 0, 1)}
+    return sorted((around | set(range(0, len(stream), STEP))) & set(range(len(stream))))
+
+
+async def _assert_broken(gateway: Gateway, path: str, cuts: Sequence[int]) -> None:
+    endings = await _endings(gateway, path, cuts)
+    wrong = {cut: end for cut, end in endings.items() if end != BROKEN}
+    assert len(endings) == len(cuts) > 0
+    assert not wrong, f"{len(wrong)} of {len(endings)}: {sorted(wrong.items())[:5]}"
 
 
 async def _endings(gateway: Gateway, path: str, cuts: Iterable[int]) -> dict[int, str]:

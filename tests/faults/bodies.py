@@ -129,6 +129,7 @@ ROWS: tuple[Row, ...] = (
         "hangs after the terminator",
         plays(event_stream_head() + chunk(EVENT + DONE), hang),
         comes(EVENT + DONE, kept=False),
+        lasts=True,
     ),
     row("answers an empty 200", plays(whole(b"")), NO_ANSWER),
     row("answers 204", plays(head(204)), NO_ANSWER),

@@ -77,7 +77,8 @@ Preparation = Callable[["Site"], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Case:
     """`first` is done before the request is sent, which has `padding` more bytes.
-    With `early` the script begins before the request was read.
+    With `early` the script begins before the request was read. `lasts` until one of the
+    gateway's limits has passed.
     """
 
     does: Script
@@ -85,6 +86,7 @@ class Case:
     early: bool = False
     padding: int = 0
     first: Preparation | None = None
+    lasts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,14 @@ def row(
     early: bool = False,
     padding: int = 0,
     first: Preparation | None = None,
+    lasts: bool = False,
 ) -> Row:
     """Write a row; what is given once holds for both ways of asking."""
     plays = does if isinstance(does, tuple) else (does, does)
     ends = (whole, stream or whole)
     return Row(
-        name, *(Case(play, end, early, padding, first)
+        name, *(Case(play, end, early, padding, first,
+                     lasts or end.code == "upstream_timeout")
                 for play, end in zip(plays, ends, strict=True))
     )  # fmt: skip
 

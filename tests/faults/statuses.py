@@ -67,6 +67,7 @@ ROWS: tuple[Row, ...] = (
         "answers 503, as it loads the model",
         plays(whole(LOADING, status=503)),
         refused(503, "model_loading", kept=True, again=Again.THE_SAME),
+        lasts=True,
     ),
     row(
         "answers 500, and closes within the body",
