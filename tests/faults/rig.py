@@ -60,7 +60,8 @@ async def play(case: Case, way: Way, *, fast: bool, again: bool = False) -> Seen
 
     `again`: the same has been asked before, and was answered well.
     """
-    async with asyncio.timeout(DEADLINE_S), run_site(fast=fast, **settings(case)) as site:
+    made = settings(case)
+    async with asyncio.timeout(DEADLINE_S), run_site(fast=fast, **made) as site:
         if again:
             site.upstream.script = answers(GOOD if way is Way.WHOLE else GOOD_STREAM)
             before = await Line.to(site)
