@@ -39,9 +39,13 @@ from proxy.core import clock
 from proxy.core.call import Call, Fetch, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.tasks import Tasks
+from proxy.limits.budget import Budgets
+from proxy.limits.rate import RateLimits
+from proxy.limits.spending import NOTHING_SPENT, MemoryBudgets
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
 from proxy.pipeline import Pipeline
+from proxy.pipeline.allowance import Allowance
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.desk import Desk
 from proxy.pipeline.express import Head, Trip, Wire
@@ -130,6 +134,7 @@ class Runtime:
             self.tasks,
             config,
         )
+        self.allowance = self._allowance(config)
         # What is made anew by each: see _generation.
         self._former: list[Generation] = []
         self._take(self._generation(loaded, None))
@@ -274,6 +279,7 @@ class Runtime:
         self._former = [one for one in self._former if one.pipeline.active]
         self._former.append(old)
         self._take(made)
+        self.allowance.adopt(config)
         self.dispatch.load(config)
         self.discovery.load(config)
         changed = self.registry.load(config.providers, self.discovery.finds)
@@ -311,6 +317,7 @@ class Runtime:
                 self.catalog,
                 self.owners,
                 access,
+                self.allowance,
                 self.authenticator,
             ),
             Desk(log, self.metrics, self._ledger(config), self.tail),
@@ -319,6 +326,15 @@ class Runtime:
             look_again=self.discovery.look_now,
         )
         return Generation(loaded, access, log, pipeline)
+
+    def _allowance(self, config: Config) -> Allowance:
+        state, records = self.state, self.records
+        before = NOTHING_SPENT if records is None else records.usage
+        return Allowance(
+            RateLimits(config.rate_limits, state.rates, state.slots),
+            Budgets(config.budgets, MemoryBudgets(before)),
+            self.catalog,
+        )
 
     def _access(self, config: Config, before: Generation | None) -> Access:
         # Heads remember by it that they were admitted (docs/adr/0007).

@@ -57,7 +57,8 @@ class Records:
         self.responses = Responses(self._database)
         spool = Spool(config.data_dir / SPOOL, HEADER)
         self.ledger = Ledger(spool, requests, tasks, currency=self._currency)
-        self.queries = Queries(requests, Usage(self._database))
+        self.usage = Usage(self._database)
+        self.queries = Queries(requests, self.usage)
         self._retention = Retention(
             requests,
             self.responses,

@@ -24,8 +24,6 @@ _REFUSED: Final = {
     "not have; leave it at 1",
     "state.url": "shared state is not available in this version; leave it at memory://",
     "cache.enabled": "replies are not cached by this version; leave the key out",
-    "rate_limits": "limits are not enforced by this version; leave the key out",
-    "budgets": "budgets are not enforced by this version; leave the key out",
 }
 
 _IGNORED: Final[Mapping[str, str]] = {

@@ -73,6 +73,18 @@ class SpentBefore(Protocol):
     ) -> Mapping[str, float]: ...
 
 
+class NothingSpent:
+    """A SpentBefore where no records are kept."""
+
+    async def spent_by_day(
+        self, kind: Kind, name: str, since_day: str
+    ) -> Mapping[str, float]:
+        return {}
+
+
+NOTHING_SPENT: Final = NothingSpent()
+
+
 class BudgetCounters(Protocol):
     """Sets money aside before the work; settled when its cost is known."""
 

@@ -22,7 +22,6 @@ from proxy.limits.plan import Plan
 from proxy.limits.rate import RateLimits, Reserved
 from proxy.pipeline.tariff import Costs, Tariff, costs_of
 from proxy.routing.catalog import Catalog, Resolution
-from proxy.routing.needs import Needs
 
 _LEFT: Final = 499
 _ADDRESSES: Final = 4096
@@ -33,13 +32,22 @@ _WRITING: Final = frozenset({
 })  # fmt: skip
 
 
+class Sizes(Protocol):
+    """proxy.routing.needs.Needs is one."""
+
+    def sizes(self) -> tuple[int, int]: ...
+
+
 class Asked(Protocol):
     """A request, as far as its size matters; `pinned` is who serves it if settled."""
 
-    model: str
-    pinned: Resolution | None
+    @property
+    def model(self) -> str: ...
 
-    def needs(self) -> Needs: ...
+    @property
+    def pinned(self) -> Resolution | None: ...
+
+    def needs(self) -> Sizes: ...
 
     def value(self, name: str) -> object: ...
 
@@ -115,6 +123,10 @@ class Allowance:
         self._limits.adopt(config.rate_limits)
         self._budgets.adopt(config.budgets)
         self.is_on = self._limits.is_on or self._budgets.is_on
+
+    def has_budget(self, principal: Principal) -> bool:
+        """Tell whether a budget holds: who may be asked then depends on prices."""
+        return self._budgets.hold(principal)
 
     def try_reserve(
         self, principal: Principal, peer: str, operation: str, asked: Asked

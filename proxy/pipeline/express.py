@@ -19,18 +19,21 @@ from typing import Final, Protocol
 from providers.wire.counts import openai_usage_in
 from providers.wire.members import MalformedJSON, Members, read_members
 from providers.wire.usage import Usage
-from proxy.auth.access import Access
 from proxy.auth.authenticate import Authenticator
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.run import Run
 from proxy.core.types import ANYONE, Attempt, Headers, Pair, Principal, Record
+from proxy.pipeline.allowance import Reservation
 from proxy.pipeline.carry import Ride
 from proxy.pipeline.desk import Desk
+from proxy.pipeline.end_user import end_user
 from proxy.pipeline.heads import usual_block
 from proxy.pipeline.kind import kind_of
 from proxy.pipeline.model import DECIDING, Shape
+from proxy.pipeline.passage import Passages
+from proxy.pipeline.passing import Passing
 from proxy.pipeline.tracks import Track
 from proxy.pipeline.usage import cost_line, note_usage
 from proxy.relay.client import write
@@ -39,7 +42,7 @@ from proxy.relay.errors import UpstreamFailed
 from proxy.relay.head import ReplyHead
 from proxy.relay.headers import block_for_caller
 from proxy.relay.modes import WHOLE_LIMIT
-from proxy.routing.catalog import Catalog, Resolution
+from proxy.routing.catalog import Resolution
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.slots import Lease
 
@@ -90,18 +93,17 @@ class Express:
 
     def __init__(
         self,
-        catalog: Callable[[], Catalog],
+        passages: Passages,
         dispatch: Dispatch,
-        access: Access,
-        authenticator: Authenticator | None,
         desk: Desk,
         ticker: clock.Ticker,
         join: Callable[[Trip], Ride],
     ) -> None:
-        self._catalog = catalog
+        self._catalog = passages.catalog
         self.dispatch: Final = dispatch
-        self._access = access
-        self._authenticator = authenticator
+        self._access = passages.access
+        self._authenticator = passages.authenticator
+        self._allowance = passages.allowance
         self.desk = desk
         self.ticker: Final = ticker
         self.join: Final = join
@@ -141,6 +143,14 @@ class Express:
         if connection is None:
             lease.release()
             return None
+        reservation = None
+        if self._allowance.is_on or principal.is_limited:
+            passing = Passing(track.model, members, head.where.operation)
+            reservation = self._reserved(principal, wire.peer, passing)
+            if reservation is None:
+                track.pool.give_back(connection)
+                lease.release()
+                return None
         order = track.order
         if order.set_fields or order.drop_fields:
             body_out = members.splice(order.set_fields, order.drop_fields)
@@ -149,10 +159,23 @@ class Express:
         trip = Trip(
             self, wire, head, members, track, lease, connection, id_, started_at
         )
+        trip.reservation = reservation
         self.under_way.add(trip)
         self.ticker.add(trip)
         write(connection, "POST", track.lines, body_out, trip)
         return trip
+
+    def _reserved(
+        self, principal: Principal, peer: str, asked: Passing
+    ) -> Reservation | None:
+        """Answer what limits grant; None: all that is more, or none, goes the whole way."""
+        allowance = self._allowance
+        try:
+            if allowance.has_budget(principal):
+                return None
+            return allowance.try_reserve(principal, peer, asked.operation, asked)
+        except GatewayError:
+            return None
 
     def _who(self, authenticator: Authenticator, headers: Headers) -> Principal | None:
         try:
@@ -171,6 +194,7 @@ class Trip:
         "id",
         "lease",
         "members",
+        "reservation",
         "sent_at",
         "started_at",
         "track",
@@ -199,6 +223,7 @@ class Trip:
         self.id = id_
         self.started_at = started_at
         self.sent_at = lease.taken_at
+        self.reservation: Reservation | None = None
 
     @property
     def resolution(self) -> Resolution:
@@ -221,7 +246,11 @@ class Trip:
         express.dispatch.traffic.answered(lease.candidate)
         record.ended_at = now = clock.monotonic()
         overhead_s = self.sent_at - self.started_at + now - head_at
-        block = usual_block(record, track.order, overhead_s)
+        reservation, lines = self.reservation, ""
+        if reservation is not None:
+            lines = reservation.lines
+            reservation.settle(record)
+        block = usual_block(record, track.order, overhead_s, lines)
         express.desk.report(record)
         block = b"%b%b%b" % (cost_line(record), block_for_caller(head), block)
         self.wire.give(block, body)
@@ -274,6 +303,10 @@ class Trip:
         )
         if principal is not ANYONE:
             record.tenant, record.key = principal.tenant, principal.key
+        record.user_agent = head.headers.get("user-agent")
+        members = self.members
+        if "user" in members or "metadata" in members:
+            record.end_user = end_user(members)
         record.model = track.model
         record.stream = order.stream
         record.provider = order.provider.config.id

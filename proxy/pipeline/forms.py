@@ -41,6 +41,10 @@ class FormRequest:
     def needs(self) -> Needs:
         return Needs(self.operation.name)
 
+    def value(self, name: str) -> object:
+        """Nothing but the model is read of a form."""
+        return None
+
     def marks(self) -> Marks:
         if self.known_marks is None:
             self.known_marks = marks(self.tenant, self.model, self.call.headers, None)

@@ -29,6 +29,9 @@ def of_request(course: Course) -> list[Pair]:
     pairs = [("x-request-id", shown), *course.cors]
     if course.dialect is Dialect.MESSAGES:
         pairs.append(("request-id", shown))
+    for line in course.lines.splitlines():
+        name, _, value = line.partition(": ")
+        pairs.append((name, value))
     return pairs
 
 
@@ -51,15 +54,17 @@ def block_of_order(course: Course, order: Order, overhead_s: float) -> bytes:
     record, dialect = course.record, course.dialect
     if course.cors or dialect is Dialect.MESSAGES or record.queue_s:
         return encode_fields(of_order(course, order, overhead_s))
-    return usual_block(record, order, overhead_s)
+    return usual_block(record, order, overhead_s, course.lines)
 
 
-def usual_block(record: Record, order: Order, overhead_s: float) -> bytes:
+def usual_block(
+    record: Record, order: Order, overhead_s: float, lines: str = ""
+) -> bytes:
     """The same where nothing is out of the ordinary. Ids are printable ASCII."""
     return (
         f"x-request-id: {record.client_request_id or record.id}\r\n{order.named_text}"
         f"x-proxy-attempts: {len(record.attempts)}\r\n"
-        f"x-proxy-overhead-ms: {overhead_s * 1000:.2f}\r\n"
+        f"x-proxy-overhead-ms: {overhead_s * 1000:.2f}\r\n{lines}"
     ).encode()
 
 

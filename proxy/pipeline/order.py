@@ -13,6 +13,7 @@ from proxy.config import ModelConfig, Timeouts
 from proxy.core.call import Call, Callback, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.types import ANYONE, Pair, Principal, Record
+from proxy.pipeline.allowance import Reservation
 from proxy.pipeline.translation import Translation
 from proxy.relay.client import Outgoing
 from proxy.relay.keepalive import KeepAlive
@@ -125,6 +126,8 @@ class Course:
     stream's first byte; `keep_alive` speaks while nothing else does;
     `words` pass on what providers themselves said of errors, should the caller be told
     one of these. `tells_provider`: a whole answer names its provider (/llm).
+    `reservation` is what limits and budgets have granted, `lines` are further fields of
+    the reply's head: how limits stand.
     """
 
     call: Call
@@ -143,6 +146,8 @@ class Course:
     keep_alive: KeepAlive | None = None
     words: dict[GatewayError, Callback] | None = None
     tells_provider: bool = False
+    reservation: Reservation | None = None
+    lines: str = ""
 
     def leave(self) -> None:
         """End the call, as its caller has gone."""

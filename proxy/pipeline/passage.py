@@ -21,6 +21,7 @@ from proxy.core.call import Body, Call
 from proxy.core.errors import CallerFault
 from proxy.core.types import ANYONE, Principal, Record
 from proxy.pipeline import heads
+from proxy.pipeline.allowance import Allowance
 from proxy.pipeline.checks import check_size
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.relay.client import Outgoing
@@ -64,6 +65,7 @@ class Passages:
     catalog: Callable[[], Catalog]
     owners: ResponseOwners
     access: Access
+    allowance: Allowance
     authenticator: Authenticator | None = None
 
     def order(

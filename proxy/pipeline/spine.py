@@ -15,11 +15,15 @@ from proxy.config import Config
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
+from proxy.core.run import in_task
 from proxy.core.types import Headers, Pair, Principal, Record
+from proxy.limits.rate import LimitReached
 from proxy.pipeline import heads, model, nearby
+from proxy.pipeline.allowance import Asked
 from proxy.pipeline.attempts import Attempts
 from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.desk import Desk
+from proxy.pipeline.end_user import end_user
 from proxy.pipeline.express import Express, Head, Trip, Wire
 from proxy.pipeline.order import Course
 from proxy.pipeline.passage import (
@@ -58,6 +62,7 @@ class Pipeline:
         self._max_body_bytes = config.server.max_body_bytes
         self._carrier = carrier
         self._passages = passages
+        self._allowance = passages.allowance
         self._tunnels = Tunnels(carrier, dispatch.traffic)
         self._desk = desk
         self._courses: set[Course] = set()
@@ -72,15 +77,7 @@ class Pipeline:
             via,
             Tracks(catalog, carrier),
         )
-        self._express = Express(
-            catalog,
-            dispatch,
-            passages.access,
-            passages.authenticator,
-            desk,
-            carrier.ticker,
-            self._join,
-        )
+        self._express = Express(passages, dispatch, desk, carrier.ticker, self._join)
         self._nearby = nearby.Nearby(
             self._attempts,
             carrier.translator,
@@ -135,7 +132,10 @@ class Pipeline:
         course, track = self._begin(call, reply, run.cancel), trip.track
         course.principal = principal = track.principal
         course.record.tenant, course.record.key = principal.tenant, principal.key
+        if trip.reservation is not None:
+            course.reservation, course.lines = trip.reservation, trip.reservation.lines
         request = model.JsonRequest(call, ASKABLE[call.operation], trip.members)
+        course.record.end_user = end_user(request)
         begun = self._attempts.take_over(course, request, trip, track.order)
         work = self._attempts.go_on(course, request, begun)
         run.begin(self._to_the_end(course, work))
@@ -158,6 +158,9 @@ class Pipeline:
                 if body is None
                 else model.read_json(call, operation, body, limit)
             )
+            course.record.end_user = end_user(request)
+            if self._allowance.is_on or course.principal.is_limited:
+                await self._reserve(course, request)
             if operation.name in nearby.OPERATIONS:
                 await self._nearby.serve(course, request)
             else:
@@ -200,7 +203,9 @@ class Pipeline:
         )
         if cancel is None and (task := asyncio.current_task()) is not None:
             cancel = task.cancel
+        record.user_agent = call.headers.get("user-agent")
         course = Course(call, reply, record, _dialect(call), cancel)
+        record.dialect = course.dialect
         self._courses.add(course)
         return course
 
@@ -223,10 +228,26 @@ class Pipeline:
         request = await self._unified.read(course)
         if request is None:
             return
+        if self._allowance.is_on or course.principal.is_limited:
+            await self._reserve(course, request)
         if course.call.operation in nearby.OPERATIONS:
             await self._nearby.serve(course, request)
         else:
             await self._attempts.serve(course, request)
+
+    async def _reserve(self, course: Course, asked: Asked) -> None:
+        """Take what the call may use of limits and budgets, or raise."""
+        allowance, call = self._allowance, course.call
+        who = course.principal, call.peer, call.operation, asked
+        try:
+            found = allowance.try_reserve(*who)
+            if found is None:
+                await in_task()
+                found = await allowance.reserve(*who)
+        except LimitReached as error:
+            course.lines = error.lines
+            raise
+        course.reservation, course.lines = found, found.lines
 
     def _note_owners(self) -> None:
         """A response that is still being streamed may already be asked for."""
@@ -312,6 +333,8 @@ class Pipeline:
         course.cancel = course.words = None
         if course.keep_alive is not None:
             self._carrier.ticker.discard(course.keep_alive)
+        if course.reservation is not None:
+            course.reservation.settle(record)
         self._desk.report(record)
 
 

@@ -53,7 +53,7 @@ class Pool:
     async def open(self) -> Connection:
         """Dial a new one. Raises ConnectFailed."""
         connection = await dial(
-            self.origin, lambda: Connection(self._freed, self._lost, self._heads)
+            self.origin, lambda: Connection(self.give_back, self._lost, self._heads)
         )
         if connection.transport is None:  # lost before we came to use it
             raise ConnectFailed("it closed the connection at once")
@@ -73,7 +73,8 @@ class Pool:
             connection.abort()
         self._idle.clear()
 
-    def _freed(self, connection: Connection) -> None:
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next who asks."""
         self.busy.discard(connection)
         if len(self._idle) >= IDLE_LIMIT:
             connection.abort()

@@ -35,18 +35,6 @@ MODEL = "id: m, providerId: vllm"
             "cache: {enabled: true}",
             "1: cache.enabled: replies are not cached by this version; leave the key out",
         ),
-        (
-            "rateLimits: {default: {requests: 120/minute}}",
-            "1: rateLimits: limits are not enforced by this version; leave the key out",
-        ),
-        (
-            "rateLimits: {byModel: {m: {concurrent: 3}}}",
-            "1: rateLimits: limits are not enforced by this version; leave the key out",
-        ),
-        (
-            "budgets: {byTenant: {a: {dailyUsd: 5}}}",
-            "1: budgets: budgets are not enforced by this version; leave the key out",
-        ),
     ],
 )
 def test_what_would_guard_is_refused(faults: Faults, text: str, told: str) -> None:
