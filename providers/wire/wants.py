@@ -27,8 +27,8 @@ def wants_tools(members: Members) -> bool:
 
 
 def wants_json(members: Members) -> bool:
-    """Tell whether the answer must be JSON: chat, Responses and Ollama's way."""
-    for name in ("response_format", "text"):
+    """Tell whether the answer must be JSON, in any dialect."""
+    for name in ("response_format", "text", "output_config"):
         if b'"json' in (members.raw(name) or b""):
             return True
     return _is_given(members, "format")

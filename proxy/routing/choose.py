@@ -20,7 +20,7 @@ from proxy.routing.affinity import Affinity, Marks
 from proxy.routing.breaker import Breaker, Circuit
 from proxy.routing.catalog import AUTO, Catalog, Resolution
 from proxy.routing.model import Candidate
-from proxy.routing.needs import PARAMS, Fit, Needs
+from proxy.routing.needs import Fit, Needs, prompt_field, trait_field
 from proxy.state.base import Cooldowns
 
 _PROBED_S: Final = 1.0
@@ -180,7 +180,7 @@ class Chooser:
             return CallerFault(
                 "context_length_exceeded",
                 f"The request is too long for `{resolution.name}`: {detail}.",
-                param="messages",
+                param=prompt_field(needs.operation),
             )
         return _lacking(resolution, verdicts, needs)
 
@@ -332,7 +332,8 @@ def _lacking(
 ) -> CallerFault:
     details = dict.fromkeys(verdict.detail for verdict in verdicts)
     missing = (needs.missing(verdict.candidate.limits) for verdict in verdicts)
-    param = next((PARAMS[trait] for trait in missing if trait is not None), "model")
+    fields = (trait_field(t, needs.operation) for t in missing if t is not None)
+    param = next(fields, "model")
     return CallerFault(
         "unsupported_operation",
         f"`{resolution.name}` has {', '.join(details)}; GET /v1/models lists what "

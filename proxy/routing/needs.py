@@ -32,13 +32,42 @@ class Trait(StrEnum):
     STREAMING = "streaming"
 
 
-PARAMS: Final = {
-    Trait.VISION: "messages",
-    Trait.TOOLS: "tools",
-    Trait.JSON: "response_format",
-    Trait.EMBEDDINGS: "model",
-    Trait.STREAMING: "stream",
+_LONG: Final = {
+    "completions": "prompt",
+    "embeddings": "input",
+    "ollama_embed": "input",
+    "ollama_embeddings": "prompt",
+    "ollama_generate": "prompt",
+    "responses": "input",
 }
+_JSON: Final = {
+    "messages": "output_config.format",
+    "ollama_chat": "format",
+    "ollama_generate": "format",
+    "responses": "text.format",
+}
+
+
+def prompt_field(operation: str) -> str:
+    """Answer where the caller of an operation says what is long."""
+    return _LONG.get(operation, "messages")
+
+
+def trait_field(trait: Trait, operation: str) -> str:
+    """Answer where the caller of an operation asks for something."""
+    match trait:
+        case Trait.VISION:
+            return (
+                "images" if operation == "ollama_generate" else prompt_field(operation)
+            )
+        case Trait.JSON:
+            return _JSON.get(operation, "response_format")
+        case Trait.TOOLS:
+            return "tools"
+        case Trait.EMBEDDINGS:
+            return "model"
+        case Trait.STREAMING:
+            return "stream"
 
 
 class Fit(StrEnum):

@@ -43,6 +43,8 @@ def test_tools(members: dict[str, object], expected: bool) -> None:
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, True),
         ({"text": {"format": {"type": "json_schema", "name": "n"}}}, True),
         ({"text": {"format": {"type": "text"}}}, False),
+        ({"output_config": {"format": {"type": "json_schema"}}}, True),
+        ({"output_config": {"effort": "high"}}, False),
         ({"format": "json"}, True),
         ({"format": ""}, False),
     ],

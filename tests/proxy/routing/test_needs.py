@@ -17,6 +17,8 @@ from proxy.routing.needs import (
     Needs,
     Trait,
     limits_of,
+    prompt_field,
+    trait_field,
 )
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -121,3 +123,22 @@ def test_the_bytes_of_an_image_are_no_tokens() -> None:
     image = {"type": "image_url", "image_url": {"url": url}}
     needs = Needs("chat", body(messages=[{"content": [image]}]))
     assert needs.fit(Limits(window=4096)) is Fit.WELL
+
+
+@pytest.mark.parametrize(
+    ("operation", "long", "image", "form"),
+    [
+        ("chat", "messages", "messages", "response_format"),
+        ("messages", "messages", "messages", "output_config.format"),
+        ("responses", "input", "input", "text.format"),
+        ("ollama_generate", "prompt", "images", "format"),
+        ("embeddings", "input", "input", "response_format"),
+    ],
+)
+def test_the_field_at_fault_is_named_as_its_caller_does(
+    operation: str, long: str, image: str, form: str
+) -> None:
+    assert prompt_field(operation) == long
+    assert trait_field(Trait.VISION, operation) == image
+    assert trait_field(Trait.JSON, operation) == form
+    assert trait_field(Trait.TOOLS, operation) == "tools"
