@@ -12,6 +12,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -23,6 +25,8 @@ Pair = tuple[str, str]
 
 MAX_MESSAGE_CHARS: Final = 2_000
 MAX_RETRY_AFTER_S: Final = 86_400.0
+# Seconds in one of each; a server that sends both means the finer one.
+_WAITING: Final = MappingProxyType({"retry-after-ms": 0.001, "retry-after": 1.0})
 _MAX_WORD_CHARS: Final = 200
 _MAX_TEXT_BYTES: Final = 16_384
 
@@ -100,19 +104,24 @@ def read_fault(
 
 
 def read_retry_after(headers: Iterable[Pair]) -> float | None:
-    """Seconds the upstream asks to wait; a date needs a clock and is not read."""
-    found: dict[str, float] = {}
+    """Seconds the upstream asks to wait, a day at most.
+
+    A moment counts from the reply's own `date`, so that clocks need not agree; a reply
+    without one gives none.
+    """
+    found: dict[str, str] = {}
     for name, value in headers:
         name = name.lower()
-        if name in ("retry-after", "retry-after-ms"):
-            number = _seconds(value)
-            if number is not None:
-                found.setdefault(name, number)
-    if "retry-after-ms" in found:
-        return min(found["retry-after-ms"] / 1000, MAX_RETRY_AFTER_S)
-    if "retry-after" in found:
-        return min(found["retry-after"], MAX_RETRY_AFTER_S)
-    return None
+        if name in _WAITING or name == "date":
+            found.setdefault(name, value.strip())
+    for name, unit_s in _WAITING.items():
+        number = _seconds(found.get(name, ""))
+        if number is not None:
+            return min(number * unit_s, MAX_RETRY_AFTER_S)
+    moment, sent = _moment(found.get("retry-after")), _moment(found.get("date"))
+    if moment is None or sent is None:
+        return None
+    return min(max(0.0, moment - sent), MAX_RETRY_AFTER_S)
 
 
 def read_words(body: bytes) -> Words:
@@ -256,6 +265,16 @@ def _seconds(value: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 else None
+
+
+def _moment(value: str | None) -> float | None:
+    """Read a date of HTTP, in any of its three forms (RFC 9110 §5.6.7)."""
+    if value is None:
+        return None
+    try:
+        return parsedate_to_datetime(value).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _tells_secret(body: bytes, secrets: Sequence[str]) -> bool:

@@ -317,7 +317,8 @@ class Ride(Transfer):
             not kind_of(head).is_json or read_error(body) is None
         ):
             return self._give_answer(head, body)
-        fault = order.provider.adapter.interpret(head.status, head.pairs, body)
+        fields = failures.dated(head.pairs)
+        fault = order.provider.adapter.interpret(head.status, fields, body)
         error = failures.from_fault(fault, order.provider)
         self._attempt.code = error.code
         outcome = of_fault(fault, error)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from email.utils import formatdate
 from typing import Final
 
 from providers.errors import Blame, Fault
+from proxy.core import clock
 from proxy.core.errors import CallerFault, GatewayError, ProviderFault
+from proxy.core.types import Pair
 from proxy.relay.errors import (
     BrokenReply,
     ConnectFailed,
@@ -65,6 +69,15 @@ def ending_of(error: UpstreamFailed) -> Ending:
         if error.phase in (Phase.FIRST_BYTE, Phase.WHOLE):
             return Ending.TIMED_OUT
     return Ending.FAILED if isinstance(error, UnfitReply) else Ending.BROKEN
+
+
+def dated(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """A reply's fields with the date of its receipt where they have none, as RFC 9110
+    §6.6.1 has it: a moment to ask again at is read against that.
+    """
+    if any(name == "date" for name, _ in pairs):
+        return pairs
+    return (*pairs, ("date", formatdate(clock.wall(), usegmt=True)))
 
 
 def from_fault(fault: Fault, provider: Provider) -> GatewayError:

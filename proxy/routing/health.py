@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from providers.base import Life, Probe, ProbeReply
+from providers.faults import read_retry_after
 from proxy.config import ProviderConfig
 from proxy.core import clock
 from proxy.core.call import Fetch, Fetched, FetchFailed
@@ -31,6 +32,7 @@ GONE: Final = frozenset({"refused", "tls", "unknown_host"})
 
 KEY_REFUSED: Final = "key refused"
 
+_LONGEST_PAUSE_S: Final = 3600.0
 _SOON_S: Final = 1.0
 _WHILE_LOADING_S: Final = 5.0
 _MOST_DOUBLINGS: Final = 8
@@ -164,9 +166,9 @@ class Health:
                 callback(provider)
 
     def _postpone(self, provider: Provider, answer: Fetched) -> None:
-        asked_for = answer.headers.get("retry-after") or ""
-        if asked_for.isascii() and asked_for.isdigit():
-            due_at = self._now() + min(int(asked_for), 3600)
+        asked_for_s = read_retry_after(answer.headers)
+        if asked_for_s is not None:
+            due_at = self._now() + min(asked_for_s, _LONGEST_PAUSE_S)
             self._due_at[provider.id] = max(self._due_at[provider.id], due_at)
             self._asked_at[provider.id] = due_at - CLOUD_PAUSE_S
 

@@ -238,3 +238,23 @@ def test_retry_after_is_read_in_seconds(
 ) -> None:
     assert read_retry_after(headers) == seconds
     assert read_fault(429, headers, b"").retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("sent", "moment", "seconds"),
+    [
+        ("Sun, 06 Nov 1994 08:49:07 GMT", "Sun, 06 Nov 1994 08:49:37 GMT", 30.0),
+        ("Sun, 06 Nov 1994 08:49:07 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", 30.0),
+        ("Sun, 06 Nov 1994 08:49:07 GMT", "Sun Nov  6 08:49:37 1994", 30.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:07 GMT", 0.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 2094 08:49:37 GMT", 86_400.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 36 Nov 1994 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 99999999 08:49:37 GMT", None),
+        ("now", "Sun, 06 Nov 1994 08:49:37 GMT", None),
+    ],
+)
+def test_a_moment_counts_from_the_replys_own_date(
+    sent: str, moment: str, seconds: float | None
+) -> None:
+    headers = (("date", sent), ("Retry-After", moment))
+    assert read_retry_after(headers) == seconds

@@ -15,8 +15,9 @@ from proxy.core.types import Headers
 from proxy.pipeline.model import read_json
 from proxy.routing.breaker import THRESHOLD
 from proxy.server.buffered import WholeBody
+from proxy.state.base import Where
 from tests.parts.faulty import Faulty, Peer, Script
-from tests.parts.http_text import LAST_CHUNK, Message, chunk, post, whole
+from tests.parts.http_text import LAST_CHUNK, Message, chunk, head, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
 from tests.parts.scripts import BODY, EVENT, STREAM, answers, error_of, stream
 from tests.parts.until import until
@@ -497,6 +498,19 @@ async def test_no_more_wait_for_the_end_of_a_pause_than_may_wait(
     site.leave()
     await asyncio.gather(*waiting, return_exceptions=True)
     await until(lambda: len(pauses) == 0, "they have gone")
+
+
+async def test_a_model_rests_until_the_moment_that_its_provider_names(
+    open_site: OpenSite,
+) -> None:
+    named = (
+        "date: Sun, 06 Nov 1994 08:49:37 GMT",
+        "retry-after: Sun, 06 Nov 1994 08:51:17 GMT", "content-length: 0",
+    )  # fmt: skip
+    site = await open_site(answers(head(429, *named)))
+    assert (await site.ask(post(CHAT, BODY))).header("retry-after") == "100"
+    cooldowns = site.runtime.state.cooldowns
+    assert 90 < cooldowns.remaining_s(Where("box", "tiny")) <= 100
 
 
 async def test_no_prompt_is_kept_while_its_answer_streams(open_site: OpenSite) -> None:

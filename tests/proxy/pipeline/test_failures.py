@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from providers.errors import Blame, Fault
+from providers.faults import read_retry_after
+from proxy.core import clock
 from proxy.core.errors import CallerFault, ProviderFault
 from proxy.pipeline import failures
 from proxy.relay.errors import (
@@ -106,3 +108,17 @@ def test_what_a_provider_says_of_our_key_stays_here() -> None:
 def test_a_providers_failure_tells_nothing_internal(said: str, kept: str) -> None:
     error = failures.from_fault(Fault(Blame.BROKEN, 500, said), BOX)
     assert error.message == f"Provider box answered 500: {kept}"
+
+
+def test_a_reply_without_a_date_gets_that_of_its_receipt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clock, "wall", lambda: 784111777.0)
+    pairs = (("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"),)
+    assert failures.dated(pairs)[1:] == (("date", "Sun, 06 Nov 1994 08:49:37 GMT"),)
+    assert read_retry_after(failures.dated(pairs)) == 30.0
+
+
+def test_a_replys_own_date_stays() -> None:
+    pairs = (("date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("retry-after", "5"))
+    assert failures.dated(pairs) is pairs
