@@ -17,7 +17,12 @@ from tests.bench.workloads import (
 
 def workloads(*, quick: bool) -> dict[str, Workload]:
     """All workloads by name, in the order they are run; `quick` shortens them."""
-    made = [*_plain(quick=quick), *_streams(quick=quick), *_large(quick=quick)]
+    made = [
+        *_plain(quick=quick),
+        *_streams(quick=quick),
+        *_large(quick=quick),
+        _translated(quick=quick),
+    ]
     return {workload.name: workload for workload in made}
 
 
@@ -45,7 +50,6 @@ def _streams(*, quick: bool) -> list[Workload]:
         paced("paced100", 1.5 if quick else 2.5, 0.5, 100, 200),
         paced("paced500", 2.5 if quick else 3.5, 1.2, 500, 1000),
         paced("paced1000", 3.5 if quick else 4, 2, 1000, 1500),
-        _translated(quick=quick),
         Paced("ttft16", short, 1 if quick else 1.5, Shape(16, 10, 0.2, 50)),
     ]
 

@@ -85,6 +85,21 @@ def test_the_events_are_the_same_at_any_cut(data: st.DataObject) -> None:
     assert events + reader.close() == read(stream, dialect)
 
 
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_the_events_of_what_was_recorded_are_the_same_at_any_cut(
+    data: st.DataObject,
+) -> None:
+    name = data.draw(st.sampled_from(list(RECORDED)))
+    stream, dialect = (STREAMS / name).read_bytes(), RECORDED[name]
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=20).map(sorted))
+    reader = CODECS[dialect].stream_reader("made")
+    events: list[Event] = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        events += reader.feed(stream[start:end])
+    assert events + reader.close() == read(stream, dialect)
+
+
 @pytest.mark.parametrize("name", RECORDED)
 @pytest.mark.parametrize("dialect", list(CODECS))
 def test_each_write_is_whole_events(name: str, dialect: Dialect) -> None:
