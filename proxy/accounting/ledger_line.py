@@ -59,7 +59,10 @@ def row_of(record: Record, epoch_s: float, currency: str, per_usd: float) -> Row
 
 def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
     started_at, first_at = record.started_at, record.first_byte_at
-    overhead_s = record.overhead_s
+    ended_at = record.ended_at or started_at
+    # Of a stream only its beginning is ours alone: later its caller may be slow.
+    spent_s = (first_at if record.stream and first_at else ended_at) - started_at
+    overhead_s = spent_s - record.upstream_wait_s - record.queue_s
     return (
         record.id,
         record.client_request_id,
@@ -86,10 +89,10 @@ def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
         record.cost_usd,
         record.cost,
         record.currency,
-        int(((record.ended_at or started_at) - started_at) * 1e6),
+        int((ended_at - started_at) * 1e6),
         None if first_at is None else int((first_at - started_at) * 1e6),
         int(record.queue_s * 1e6),
-        None if overhead_s is None else int(overhead_s * 1e6),
+        int(overhead_s * 1e6) if overhead_s > 0.0 else 0,
         record.cache,
         record.bytes_in,
         record.bytes_out,

@@ -140,7 +140,6 @@ class Record:
     cost_usd: float | None = None
     upstream_wait_s: float = 0.0
     queue_s: float = 0.0
-    overhead_s: float | None = None
     key: str | None = None
     parent_id: str | None = None
     depth: int = 0

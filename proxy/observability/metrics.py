@@ -306,7 +306,7 @@ class _Counts(Collector):
             "local_ai_cost_total", "The same in metrics.currency.", labels=labels
         )
         unpriced = CounterMetricFamily(
-            "local_ai_unpriced_requests_total",
+            "local_ai_unpriced_total",
             "Requests whose tokens are known and whose cost is not.",
             labels=labels,
         )

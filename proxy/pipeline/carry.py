@@ -30,7 +30,7 @@ from proxy.pipeline.translation import (
     content_type,
 )
 from proxy.pipeline.translator import Translator
-from proxy.pipeline.usage import cost_line, note_usage
+from proxy.pipeline.usage import cost_line, note_estimate, note_usage
 from proxy.relay.client import Client, Outgoing
 from proxy.relay.errors import (
     BrokenReply,
@@ -127,6 +127,7 @@ class Ride(Transfer):
     __slots__ = (
         "_attempt",
         "_carrier",
+        "_passed",
         "_passes_on",
         "_watch",
         "course",
@@ -140,6 +141,7 @@ class Ride(Transfer):
         self._passes_on = False
         self.order = order
         self._watch: Watch | Translated | None = None
+        self._passed: Events | Translated | None = None  # what counts events
         record = course.record
         record.provider = order.provider.config.id
         record.upstream_model = order.upstream_model
@@ -222,7 +224,7 @@ class Ride(Transfer):
                 "it answered with a stream of another kind", Phase.FIRST_BYTE
             )
         course, who = self.course, self._speaker()
-        self._watch = course.watch = mode = Translated(
+        self._watch = self._passed = course.watch = mode = Translated(
             self._reply,
             translation.reader(who, self._carrier.config.stream.max_event_bytes),
             translation.writer(who),
@@ -283,9 +285,10 @@ class Ride(Transfer):
         if not self._reply.started:
             block = self._block(head, events=known or framing is Framing.SSE)
             self._reply.start(head.status, (), None, block)
-        return Events(
+        self._passed = mode = Events(
             self._reply, hold_for(framing, config.stream.max_event_bytes), watch
         )
+        return mode
 
     def _block(self, head: ReplyHead, *, events: bool = False) -> bytes:
         """The reply's fields, encoded: the provider's, and our own."""
@@ -423,9 +426,23 @@ class Ride(Transfer):
         record.first_byte_at = self.first_byte_at
         if self._watch is not None:
             self._take_usage(self._watch.usage)
+            self._estimate(self._watch)
             self._carrier.note_owner(self.course)
             if self._watch.error is not None and record.code is None:
                 record.code = "upstream_error"
+
+    def _estimate(self, watch: Watch | Translated) -> None:
+        """Guess what a stream has used that broke off before anybody had counted."""
+        if isinstance(watch, Translated):
+            is_complete = watch.ends_well_if_lost()
+        else:
+            is_complete = watch.is_complete()
+        if is_complete:
+            return
+        events = 0 if self._passed is None else self._passed.events
+        course, usage = self.course, watch.usage
+        size = course.call.body.received
+        note_estimate(course.record, self.order, events, size, usage)
 
     def _take_usage(self, usage: Usage | None) -> None:
         note_usage(self.course.record, self.order, usage)

@@ -205,7 +205,8 @@ class Pipeline:
             cancel = task.cancel
         record.user_agent = call.headers.get("user-agent")
         course = Course(call, reply, record, _dialect(call), cancel)
-        record.dialect = course.dialect
+        if call.operation not in ASKABLE:  # of others it follows from the operation
+            record.dialect = course.dialect
         self._courses.add(course)
         return course
 

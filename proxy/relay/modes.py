@@ -125,24 +125,28 @@ class Plain:
 class Events:
     """Passes on whole events; what is unfinished waits for its rest.
 
-    So whatever the gateway itself has to say falls between two events.
+    So whatever the gateway itself has to say falls between two events. `events` counts
+    those that have come.
     """
 
     __slots__ = (
         "_end",
         "_ends_openly",
         "_hold",
+        "_mark",
         "_nothing_held",
         "_see",
         "_terminates",
         "_watch",
         "_write",
         "body",
+        "events",
         "received",
     )
 
     def __init__(self, reply: Reply, hold: Hold, watch: Watch) -> None:
         self.body: bytes | None = None
+        self.events = 0
         self.received = 0
         self._write = reply.write
         self._end = reply.end
@@ -152,7 +156,9 @@ class Events:
         self._watch = watch
         self._terminates = not watch.is_complete()  # else HTTP alone tells the end
         # An event of SSE is none before its blank line; a line of JSON needs no more.
-        self._ends_openly = not self._terminates or isinstance(hold, NDJSONHold)
+        is_ndjson = isinstance(hold, NDJSONHold)
+        self._ends_openly = not self._terminates or is_ndjson
+        self._mark = b"\n" if is_ndjson else _BLANK
 
     def data(self, data: bytes) -> None:
         # Most pieces are whole events (bench: CPU per chunk). What ends in a blank
@@ -160,6 +166,7 @@ class Events:
         self.received += len(data)
         if not (self._nothing_held and data.endswith(b"\n\n")):
             data = self._whole_events(data)
+        self.events += data.count(self._mark)
         if data and (seen := self._see(data)):
             self._write(seen)
 

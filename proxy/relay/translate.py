@@ -43,6 +43,7 @@ class Translated:
         "_writer",
         "body",
         "error",
+        "events",
         "received",
         "response_id",
         "usage",
@@ -62,6 +63,7 @@ class Translated:
         self.response_id: str | None = None
         self.error: str | None = None
         self._is_complete = False
+        self.events = 0
         self._reply = reply
         self._reader = reader
         self._read = reader.feed
@@ -80,6 +82,7 @@ class Translated:
                 Phase.IDLE,
             ) from error
         if events:
+            self.events += len(events)
             self._say(events)
 
     def end(self, trailers: tuple[Pair, ...]) -> None:

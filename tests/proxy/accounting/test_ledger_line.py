@@ -49,7 +49,7 @@ def test_every_column_gets_what_the_record_says() -> None:
         "currency": "EUR",
         "first_byte_at": 1000.25,
         "queue_s": 0.125,
-        "overhead_s": 0.0625,
+        "upstream_wait_s": 0.0625,
         "cache": "miss",
         "bytes_in": 11,
         "bytes_out": 12,
@@ -89,7 +89,7 @@ def test_a_record_that_ended_at_once_is_a_line() -> None:
     assert (row["duration_us"], row["first_token_us"], row["overhead_us"]) == (
         0,
         None,
-        None,
+        0,
     )
     assert row["attempts"] == []
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.parts.http_text import post, whole
+from tests.parts.http_text import chunk, event_stream_head, post, whole
 from tests.parts.inside import CHAT, TOKEN, OpenSite, Site, open_site, run_site
 from tests.parts.owner import steer, told
-from tests.parts.scripts import BODY, answers, ask, error_of
+from tests.parts.scripts import BODY, EVENT, answers, ask, error_of, then_close
 
 __all__ = ["open_site"]
 
@@ -175,3 +175,40 @@ async def test_imported_prices_hold_from_the_next_reload_on(
     assert newest["cost_usd"] == 0.0003
     total = (await told(site, "GET", "/usage"))["total"]
     assert (total["unpriced"], total["cost_usd"]) == (1, 0.0003)
+
+
+STREAMED = b'{"model":"tiny","messages":[],"stream":true,"user":"bob"}'
+
+
+async def test_what_a_stream_has_used_that_broke_off_is_an_estimate(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(
+        then_close(event_stream_head() + b"".join(map(chunk, [EVENT] * 8))),
+        records=True,
+        models=[{"id": "tiny", "providerId": "box", **PRICED}],
+    )
+    await site.ask(post(CHAT, STREAMED))
+    await stored(site)
+    (row,) = (await told(site, "GET", "/requests"))["requests"]
+    assert (row["usage_source"], row["code"]) == ("estimate", "upstream_stream_broken")
+    assert row["prompt_tokens"] == len(STREAMED) // 4
+    assert row["completion_tokens"] == 7
+    assert row["cost_usd"] == pytest.approx((len(STREAMED) // 4 + 70) / 1e6)
+    assert row["end_user"] == "bob"
+    assert (await told(site, "GET", "/usage"))["total"]["estimated"] == 1
+
+
+@pytest.mark.parametrize("fast", [False, True])
+async def test_who_asked_and_with_what_is_kept_on_each_way(
+    open_site: OpenSite, fast: bool
+) -> None:
+    site = await open_site(answers(whole(ANSWER)), records=True, fast=fast)
+    for user in ("bob", "alice"):
+        body = b'{"model":"tiny","messages":[],"user":"%b"}' % user.encode()
+        await site.ask(post(CHAT, body, "user-agent: OpenAI/Python"))
+    await stored(site)
+    rows = (await told(site, "GET", "/requests"))["requests"]
+    assert [row["end_user"] for row in rows] == ["alice", "bob"]
+    assert {row["user_agent"] for row in rows} == {"OpenAI/Python"}
+    assert {row["dialect"] for row in rows} == {"openai-chat"}

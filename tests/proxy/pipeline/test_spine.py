@@ -215,6 +215,7 @@ RAISED_ELSEWHERE = {
     "rate_limit_exceeded": "limits/test_rate",
     "token_limit_exceeded": "limits/test_rate",
     "budget_exceeded": "limits/test_budget",
+    "database_unavailable": "accounting/test_queries",
     "unsupported_parameter": "test_translation",
     "image_url_not_supported": "test_translation",
     "image_decode_error": "test_translation",
