@@ -135,7 +135,8 @@ class RateLimits:
         Raises LimitReached `rate_limit_exceeded`, `token_limit_exceeded`.
         """
         if plan.bounds:
-            taken = self.slots.try_take(plan.bounds)
+            # `reserve` asks, or they would be asked twice for one request.
+            taken = self.slots.try_take(plan.bounds, ask=False)
             if taken is None:
                 return None
             if not taken:

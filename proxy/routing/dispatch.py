@@ -93,7 +93,7 @@ class Dispatch:
         well = self.breaker.quiet and not self._state.cooldowns.any
         if not well or not self.queue.is_empty:
             return None
-        lease = self.slots.try_lease(candidate)
+        lease = self.slots.try_lease(candidate, ask=False)
         if lease is not None:
             self.retries.asked(candidate.provider.config.id)
         return lease

@@ -99,10 +99,13 @@ class Slots:
         """Tell `callback` when other processes may have made room."""
         self._counts.watch(callback)
 
-    def try_lease(self, candidate: Candidate) -> Lease | None:
-        """Take a slot if there is one; asks nobody whether others wait for it."""
+    def try_lease(self, candidate: Candidate, *, ask: bool = True) -> Lease | None:
+        """Take a slot if there is one; asks nobody whether others wait for it.
+
+        None may also mean that other processes know: they are asked, if `ask` says so.
+        """
         bounds = self._known.get(candidate) or self._bounds(candidate)
-        if not self._counts.try_take(bounds):
+        if not self._counts.try_take(bounds, ask=ask):
             return None
         provider = candidate.provider
         provider.active += 1
@@ -110,13 +113,14 @@ class Slots:
         return Lease(candidate, bounds, self._now(), self._give_back)
 
     def has_room(self, candidate: Candidate) -> bool:
-        held = self._counts.held
-        return all(
-            limit is None or held(key) < limit for key, limit in self._bounds(candidate)
-        )
+        return self._counts.has_room(self._bounds(candidate))
+
+    def is_asked(self, candidate: Candidate) -> bool:
+        """True while other processes are asked; who hears of news hears the answer."""
+        return self._counts.is_asked(self._bounds(candidate))
 
     def is_full(self, provider_id: str) -> bool:
-        """True when none of a provider's slots is free, whatever the model."""
+        """True when this process alone holds all of a provider's slots."""
         provider = self.registry.get(provider_id)
         limit = None if provider is None else provider.slots
         return limit is not None and self._counts.held(provider_id) >= limit

@@ -61,12 +61,13 @@ class Crowd:
         waiter.candidates = candidates
         self._put_in_line(waiter)
 
-    def who_gives_way(self, holder: str) -> Waiter | None:
+    def who_gives_way(self, holder: str, coming: int = 1) -> Waiter | None:
         """Answer whose place a newcomer of this holder gets: the newest of the holder
-        with the most places. None when that is the newcomer, counted already.
+        with the most places. None when that is the newcomer, counted already; `coming`
+        is 0 where it is in here.
         """
         most = max(map(len, self._places.values()), default=0)
-        if most <= len(self._places.get(holder, ())) + 1:
+        if most <= len(self._places.get(holder, ())) + coming:
             return None
         newest = max(
             next(reversed(places))

@@ -24,6 +24,12 @@ from proxy.routing.slots import Lease, Slots
 
 RETRY_AFTER_LEAST_S: Final = 1.0
 
+MOST_ASKING: Final = 4096
+"""Who waits for other processes' answers, beside those who wait for a slot."""
+
+ANSWERED_S: Final = 2.0
+"""By then any answer has come, whatever was asked since."""
+
 
 class Presence(NamedTuple):
     """How many wait, and how long the first of them has."""
@@ -76,6 +82,7 @@ class Queue:
         self._may_serve = may_serve
         self._pace = Pace()
         self._crowd = Crowd()
+        self._asking: dict[int, Waiter] = {}
         self._number = 0
         slots.on_free(self._freed)
         slots.on_news(self.wake)
@@ -105,13 +112,18 @@ class Queue:
         return not self._crowd.lines
 
     def take(self, candidates: tuple[Candidate, ...]) -> Lease | None:
-        """Take a slot of the first candidate that has one for a newcomer."""
+        """Take a slot of the first candidate that has one for a newcomer.
+
+        While others have to be asked about one, no worse one is taken.
+        """
         for candidate in candidates:
             if self._crowd.lines:
                 self._serve_first(candidate)
             lease = self._slots.try_lease(candidate)
             if lease is not None:
                 return lease
+            if self._slots.is_asked(candidate):
+                return None
         return None
 
     def with_room(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -142,6 +154,8 @@ class Queue:
         """Give away what slots there are; for whoever knows that one may be free."""
         for line in tuple(self._crowd.lines.values()):
             self._serve(line)
+        if self._asking:
+            self._settle()
 
     def reconsider(self) -> None:
         """Choose anew for all who wait: providers have come, gone or changed.
@@ -155,7 +169,7 @@ class Queue:
 
     def tick(self, now: float) -> None:
         for waiter in self._crowd:
-            if waiter.is_over(now):
+            if waiter.is_over(now) and waiter.number not in self._asking:
                 self._answer(waiter, self._too_late(waiter.claim))
         self.wake()
 
@@ -196,9 +210,13 @@ class Queue:
 
     def _join(self, claim: Claim) -> Waiter:
         max_wait_s = self._max_wait_s(claim)
-        if max_wait_s <= 0:
+        is_asking = any(map(self._slots.is_asked, claim.candidates))
+        if is_asking:  # there may be a slot: the queue's bounds are for later
+            if len(self._asking) >= MOST_ASKING:
+                raise self._full(claim)
+        elif max_wait_s <= 0:
             raise self._too_late(claim)
-        if len(self._crowd) >= self._config.max_length:
+        elif self._length >= self._config.max_length:
             giving_way = self._crowd.who_gives_way(claim.holder)
             if giving_way is None:
                 raise self._full(claim)
@@ -207,8 +225,32 @@ class Queue:
         answer = asyncio.get_running_loop().create_future()
         waiter = Waiter(claim, self._number, self._now(), max_wait_s, answer)
         self._crowd.add(waiter)
+        if is_asking:
+            self._asking[waiter.number] = waiter
         self._ticker.add(self)
         return waiter
+
+    @property
+    def _length(self) -> int:
+        """How many wait for a slot; those who wait for an answer do not count yet."""
+        return len(self._crowd) - len(self._asking)
+
+    def _settle(self) -> None:
+        """Hold those to the queue's bounds for whom the answer was not a slot."""
+        now = self._now()
+        for waiter in tuple(self._asking.values()):
+            is_asking = any(map(self._slots.is_asked, waiter.candidates))
+            if is_asking and now < waiter.joined_at + ANSWERED_S:
+                continue
+            self._asking.pop(waiter.number, None)
+            if waiter.is_over(now):
+                self._answer(waiter, self._too_late(waiter.claim))
+            elif self._length > self._config.max_length:
+                holder = waiter.claim.holder
+                giving_way = self._crowd.who_gives_way(holder, coming=0)
+                if giving_way is None or giving_way.number in self._asking:
+                    giving_way = waiter
+                self._answer(giving_way, self._full(giving_way.claim))
 
     def _leave(self, waiter: Waiter) -> None:
         """Forget a waiter whose caller has gone; a slot handed to it goes back."""
@@ -226,6 +268,7 @@ class Queue:
 
     def _remove(self, waiter: Waiter) -> None:
         self._crowd.remove(waiter)
+        self._asking.pop(waiter.number, None)
         if not self._crowd:
             self._ticker.discard(self)
 
@@ -253,6 +296,8 @@ class Queue:
             if waiter.answer.done():  # its caller has gone in this very moment
                 self._remove(waiter)
                 continue
+            if self._awaits_better(waiter, pick.candidate):
+                return
             lease = self._slots.try_lease(pick.candidate)
             if lease is None:
                 return
@@ -260,10 +305,20 @@ class Queue:
             line.serve(pick)
             self._answer(waiter, lease)
 
+    def _awaits_better(self, waiter: Waiter, candidate: Candidate) -> bool:
+        """Tell whether others are asked about one that it would rather have."""
+        for better in waiter.candidates:
+            if better is candidate:
+                return False
+            if self._slots.is_asked(better):
+                return True
+        return False
+
     def _fits(self, candidate: Candidate) -> bool:
         return (
             self._is_live(candidate)
             and self._slots.has_room(candidate)
+            and not self._slots.is_asked(candidate)
             and self._may_serve(candidate)
         )
 

@@ -107,6 +107,8 @@ class ValkeySlots:
         return True
 
     def is_asked(self, bounds: Bounds) -> bool:
+        if bounds in self._spare:  # whatever else is asked, this can be had
+            return False
         return bounds in self._asked or bounds in self._asking
 
     def held(self, key: str) -> int:

@@ -219,7 +219,7 @@ class LateSlots:
         self.watch = state.slots.watch
         self.give_back = state.slots.give_back
 
-    def try_take(self, bounds: tuple[Bound, ...]) -> bool | None:
+    def try_take(self, bounds: tuple[Bound, ...], *, ask: bool = True) -> bool | None:
         self._unknown -= 1
         return None if self._unknown >= 0 else self._slots.try_take(bounds)
 

@@ -152,18 +152,26 @@ class AskedCounts(MemorySlots):
     def __init__(self) -> None:
         super().__init__()
         self.known = False
+        self.asked: set[tuple[Bound, ...]] = set()
         self._callbacks: list[Callable[[], None]] = []
 
-    def try_take(self, bounds: tuple[Bound, ...]) -> bool | None:  # type: ignore[override]
+    def try_take(  # type: ignore[override]
+        self, bounds: tuple[Bound, ...], *, ask: bool = True
+    ) -> bool | None:
         if not self.known:
+            self.asked |= {bounds} if ask else set()
             return None
         return super().try_take(bounds)
+
+    def is_asked(self, bounds: tuple[Bound, ...]) -> bool:
+        return bounds in self.asked
 
     def watch(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
     def answer(self) -> None:
         self.known = True
+        self.asked.clear()
         for callback in self._callbacks:
             callback()
 
@@ -178,3 +186,44 @@ async def test_where_another_process_is_asked_the_answer_is_waited_for(
     counts.answer()
     await turn()
     assert [guest.waits for guest in guests] == [False, True]
+
+
+async def test_no_place_in_the_queue_is_needed_to_wait_for_an_answer(
+    build: Build,
+) -> None:
+    counts = AskedCounts()
+    house = build(slots=2, counts=counts, max_length=1)
+    guests = [await house.ask(holder) for holder in "aaab"]
+    assert all(guest.waits for guest in guests)
+    counts.answer()
+    await turn()
+    assert [guest.lease is not None for guest in guests] == [True, False, False, True]
+    assert [guest.code for guest in guests] == [None, None, "queue_full", None]
+
+
+async def test_who_may_not_wait_still_hears_the_answer(build: Build) -> None:
+    counts = AskedCounts()
+    house = build(counts=counts)
+    first = await house.ask("a", max_wait_s=0)
+    second = await house.ask("b", max_wait_s=0)
+    await house.pass_by(0.25)
+    assert first.waits
+    counts.answer()
+    await turn()
+    assert first.lease is not None
+    assert second.code == "provider_capacity_exceeded"
+
+
+async def test_nothing_worse_is_taken_while_others_are_asked_about_the_best(
+    build: Build,
+) -> None:
+    counts = AskedCounts()
+    house = build(counts=counts)
+    house.load(provider("gpu", 1), provider("spare", None))
+    guest = await house.ask("a", house.at("gpu"), house.at("spare"))
+    house.queue.wake()
+    assert {bounds[0][0] for bounds in counts.asked} == {"gpu"}
+    counts.answer()
+    await turn()
+    assert guest.lease is not None
+    assert guest.lease.candidate.provider.id == "gpu"
