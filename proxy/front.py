@@ -17,6 +17,7 @@ from aiohttp import web
 from proxy import __version__
 from proxy.api.context import Context
 from proxy.api.guard import check_caller
+from proxy.auth.client_address import TrustedProxies
 from proxy.auth.local_token import LocalToken
 from proxy.core.ids import Ids
 from proxy.routes import RESERVED, ROUTES
@@ -63,6 +64,7 @@ class Front:
             "keepalive_timeout": server.idle_keep_alive_seconds,
             "head_limit_s": server.head_timeout_seconds,
             "ids": self._ids,
+            "proxies": self._proxies,
         }
         if server.fast_path and self._knows_aiohttp:
             return FastHandler(manager, door=self._fast_door, **options)
@@ -71,6 +73,7 @@ class Front:
     def _follow(self) -> None:
         """Do as the configuration in force says."""
         runtime, server = self._runtime, self._runtime.config.server
+        self._proxies = TrustedProxies(server.trusted_proxies)
         self._door = OrdinaryDoor(
             self._router,
             runtime.access,

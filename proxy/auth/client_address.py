@@ -29,7 +29,7 @@ class TrustedProxies:
         if not self._networks or not forwarded:
             return peer
         nearest = _address(peer)
-        if nearest is None or not self._trusts(nearest):
+        if nearest is None or not self._holds(nearest):
             return peer
         hops = [hop for value in forwarded for hop in value.split(",")]
         for hop in reversed(hops[-_MOST_HOPS:]):
@@ -37,11 +37,18 @@ class TrustedProxies:
             if address is None:
                 break  # `unknown`, or no address at all: the last one known counts
             nearest = address
-            if not self._trusts(address):
+            if not self._holds(address):
                 break
         return str(nearest)
 
-    def _trusts(self, address: Address) -> bool:
+    def trusts(self, peer: str) -> bool:
+        """Tell whether what a connection's other end says is believed."""
+        if not self._networks:
+            return False
+        address = _address(peer)
+        return address is not None and self._holds(address)
+
+    def _holds(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 
 

@@ -27,7 +27,6 @@ _REFUSED: Final = {
 }
 
 _IGNORED: Final[Mapping[str, str]] = {
-    "server.trusted_proxies": "X-Forwarded-* is not believed yet",
     "logging.request_log.bodies": "bodies are not stored yet",
 }
 _IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {

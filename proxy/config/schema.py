@@ -112,7 +112,7 @@ class ServerConfig(Section):
     )
     cors: CorsConfig = option(CorsConfig, "Which web pages may call.")
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = option(
-        (), "Reverse proxies whose X-Forwarded-For and -Proto are believed."
+        (), "Reverse proxies whose X-Forwarded-For is believed."
     )
     tls: ServerTls | None = option(None, "Serve HTTPS; null for plain HTTP.")
     fast_path: bool = option(True, "Take ordinary requests by the short way.")

@@ -74,11 +74,24 @@ def of_error(course: Course, error: GatewayError, overhead_s: float) -> list[Pai
     pairs = of_request(course) if order is None else of_order(course, order, overhead_s)
     if error.retry_after_s is not None:
         pairs.append(("retry-after", str(math.ceil(error.retry_after_s))))
+    pairs += challenge(error)
     if isinstance(error, ProviderFault) and (
         error.status >= 500 or error.status == 429
     ):
         pairs.append(("x-should-retry", "false"))
     return pairs
+
+
+def challenge(error: GatewayError) -> list[Pair]:
+    """What a 401 of ours asks for (RFC 9110 §11.6.1, RFC 6750 §3).
+
+    Bearer makes no browser ask its user for a password.
+    """
+    if error.entry.http_status != 401:
+        return []
+    given = error.code != "missing_authorization"
+    asked = ', error="invalid_token"' if given else ""
+    return [("www-authenticate", f'Bearer realm="local-ai"{asked}')]
 
 
 def relocated(location: str, base_url: str, prefix: str) -> str:

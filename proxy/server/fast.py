@@ -169,6 +169,8 @@ class FastHandler(Handler):
         """Serve a request that is here."""
         door = self._door
         id_ = door.ids.next()
+        if self.is_proxied:
+            self.note_client(head.headers)
         if not door.is_closing():
             self._run = door.begin(self, head, body, id_)
             if self._run is not None:

@@ -16,9 +16,11 @@ from typing import Any, Final, cast
 from aiohttp import web
 
 from providers.wire.dialect import Dialect
+from proxy.auth.client_address import TrustedProxies
 from proxy.core.call import Pausable, Tunnel
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.ids import Ids
+from proxy.core.types import Headers
 from proxy.server.leaving import has_left
 from proxy.server.refusal import refusal
 from proxy.server.reply import TransportReply
@@ -28,14 +30,21 @@ _LOOK_S: Final = 0.5  # upstreams are left within a second of their caller's lea
 
 
 class Handler(web.RequestHandler):
-    """One caller's connection."""
+    """One caller's connection.
+
+    `peer` is whose request is being served: who has connected, or on a connection of a
+    trusted reverse proxy (`is_proxied`) whom it names.
+    """
 
     __slots__ = (
         "_head_limit_s",
         "_head_timer",
         "_ids",
         "_look_timer",
+        "_nearest",
+        "_proxies",
         "_unread_timer",
+        "is_proxied",
         "peer",
         "reply",
         "secure",
@@ -47,23 +56,31 @@ class Handler(web.RequestHandler):
         *,
         head_limit_s: float,
         ids: Ids,
+        proxies: TrustedProxies,
         **kwargs: Any,
     ) -> None:
         super().__init__(manager, **kwargs)
         self._head_limit_s = head_limit_s
         self._ids = ids
+        self._proxies = proxies
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self.reply: TransportReply | None = None
-        self.peer = ""
-        self.secure = False
+        self.peer = self._nearest = ""
+        self.is_proxied = self.secure = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         name = transport.get_extra_info("peername")
-        self.peer = name[0] if isinstance(name, tuple) else ""
+        self.peer = self._nearest = name[0] if isinstance(name, tuple) else ""
+        self.is_proxied = self._proxies.trusts(self.peer)
         self.secure = transport.get_extra_info("sslcontext") is not None
+
+    def note_client(self, headers: Headers) -> None:
+        """Learn whose request this is, where `is_proxied`."""
+        forwarded = headers.all("x-forwarded-for")
+        self.peer = self._proxies.client(self._nearest, forwarded)
 
     def data_received(self, data: bytes) -> None:
         handled = self._request_count

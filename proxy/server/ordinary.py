@@ -115,6 +115,8 @@ class OrdinaryDoor:
         client_id: str | None,
     ) -> web.StreamResponse:
         handler = cast(Handler, request.protocol)
+        if handler.is_proxied:
+            handler.note_client(headers)
         content = request.content
         reply = TransportReply(
             handler,

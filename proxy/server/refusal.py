@@ -10,6 +10,7 @@ from providers.wire.dialect import Dialect
 from providers.wire.envelopes import Problem, render
 from proxy.core.errors import GatewayError
 from proxy.core.types import Pair
+from proxy.pipeline.heads import challenge
 
 
 def refusal(error: GatewayError, dialect: Dialect, shown_id: str) -> web.Response:
@@ -26,6 +27,7 @@ def refusal(error: GatewayError, dialect: Dialect, shown_id: str) -> web.Respons
         content_type="application/json",
         headers=ids(shown_id, dialect),
     )
+    response.headers.extend(challenge(error))
     if error.retry_after_s is not None:
         response.headers["retry-after"] = str(math.ceil(error.retry_after_s))
     return response

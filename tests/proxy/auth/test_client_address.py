@@ -37,6 +37,15 @@ def test_without_trusted_proxies_nobody_is_believed() -> None:
     assert TrustedProxies([]).client("127.0.0.1", ["1.2.3.4"]) == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("peer", "is_trusted"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.1.2.3", False), ("", False)],
+)
+def test_a_peer_is_trusted_by_its_network(peer: str, is_trusted: bool) -> None:
+    assert PROXIES.trusts(peer) is is_trusted
+    assert not TrustedProxies([]).trusts(peer)
+
+
 def test_an_endless_list_is_read_from_its_near_end_only() -> None:
     hops = ", ".join(["10.0.0.2"] * 100_000)
     assert PROXIES.client("10.0.0.1", [f"1.2.3.4, {hops}"]) == "10.0.0.2"

@@ -96,7 +96,6 @@ def test_defaults_are_refused_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("server: {trustedProxies: [10.0.0.0/8]}", "server.trustedProxies"),
         ("logging: {requestLog: {bodies: true}}", "logging.requestLog.bodies"),
         (f"providers: [{{{PROVIDER}, cacheSalt: true}}]", "providers[0].cacheSalt"),
         (
