@@ -95,6 +95,8 @@ async def test_a_turn_with_a_tool(
             received.body.decode()
             for received in fake.of_path(fake.talk_path(model, stream=True))
         ]
+        doors = site.runtime.metrics._counts.doors
+        assert doors[True, "hot"].count == len(site.records)
     assert len(turns) == len(asked) >= 2
     assert SECRET in asked[-1]
     assert SECRET not in asked[0]

@@ -118,6 +118,12 @@ env_key = "GATEWAY_KEY"
 
 [analytics]
 enabled = false
+
+[features]
+apps = false
+plugins = false
+remote_plugin = false
+skill_search = false
 """
 
 
@@ -181,7 +187,7 @@ AGENTS: Final = {
     ),
     "opencode": Agent(
         "opencode",
-        ("run", "--print-logs", "--log-level", "WARN"),
+        ("run", "--pure", "--print-logs", "--log-level", "WARN"),
         "chat",
         lambda file: (Called("read", {"filePath": str(file)}),),
         _opencode,
