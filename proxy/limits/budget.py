@@ -53,11 +53,6 @@ class Held:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    @property
-    def amount_usd(self) -> float:
-        """How much is set aside."""
-        return 0.0 if self._lease is None else self._lease.amount / NANO
-
     def cost(self, usd: float | None) -> None:
         """Say what it did cost; None: it was sent, and nobody knows."""
         if self._lease is not None:

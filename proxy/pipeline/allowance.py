@@ -58,7 +58,15 @@ class Reservation:
     `lines` are the x-ratelimit-* fields of its reply, `tariff` whom money lets it ask.
     """
 
-    __slots__ = ("_money", "_prompt", "_reserved", "_tokens", "lines", "tariff")
+    __slots__ = (
+        "_money",
+        "_prompt",
+        "_prompt_usd",
+        "_reserved",
+        "_tokens",
+        "lines",
+        "tariff",
+    )
 
     def __init__(
         self,
@@ -66,11 +74,15 @@ class Reservation:
         money: Held | None = None,
         tariff: Tariff = Tariff.ANY,
         sizes: tuple[int, int] = _NO_SIZE,
+        prompt_usd: float = 0.0,
     ) -> None:
-        """`sizes` are the tokens expected of prompt and answer."""
+        """`sizes` are the tokens expected of prompt and answer; `prompt_usd` is what the
+        first of them costs.
+        """
         self._reserved = reserved
         self._money = money
         self._prompt = sizes[0]
+        self._prompt_usd = prompt_usd
         self._tokens = sizes[0] + sizes[1]
         self.lines = "" if reserved is None else reserved.lines()
         self.tariff = tariff
@@ -89,17 +101,17 @@ class Reservation:
             reserved.end()
         money, self._money = self._money, None
         if money is not None:
-            money.cost(self._cost(record, money))
+            money.cost(self._cost(record))
             money.end()
 
-    def _cost(self, record: Record, money: Held) -> float | None:
-        """Answer the cost; where nobody knows, by the share of the tokens used."""
+    def _cost(self, record: Record) -> float | None:
+        """Answer the cost; None where it was answered and nobody said how long."""
         if record.cost_usd is not None:
             return record.cost_usd
+        if record.usage_source != "none":
+            return 0.0  # counted, and nobody knows the price
         used = _used(record, self._prompt)
-        if used is None or not self._tokens:
-            return None
-        return money.amount_usd * min(1.0, used / self._tokens)
+        return used and self._prompt_usd
 
 
 UNLIMITED: Final = Reservation(None)
@@ -163,7 +175,7 @@ class Allowance:
                     money.end()
             if reserved is None:
                 return None
-        return Reservation(reserved, money, tariff, sizes)
+        return Reservation(reserved, money, tariff, sizes, costs.prompt_usd)
 
     async def reserve(
         self, principal: Principal, peer: str, operation: str, asked: Asked
@@ -171,9 +183,11 @@ class Allowance:
         """As `try_reserve`, but waits for the answer of whoever counts."""
         plan = self._plan(principal, peer, operation, asked)
         sizes, money, tariff = _sizes(operation, asked), None, Tariff.ANY
+        prompt_usd = 0.0
         if self._budgets.hold(principal):
             costs = self._costs(operation, asked, sizes)
             usd, tariff = self._terms(costs)
+            prompt_usd = costs.prompt_usd
             try:
                 money = await self._budgets.reserve(principal, usd)
             except BudgetReached:
@@ -181,14 +195,14 @@ class Allowance:
                     raise
                 money, tariff = self._budgets.nothing, Tariff.FREE
         if plan is None:
-            return Reservation(None, money, tariff, sizes)
+            return Reservation(None, money, tariff, sizes, prompt_usd)
         reserved = None
         try:
             reserved = await self._limits.reserve(plan, sum(sizes))
         finally:
             if reserved is None and money is not None:
                 money.end()
-        return Reservation(reserved, money, tariff, sizes)
+        return Reservation(reserved, money, tariff, sizes, prompt_usd)
 
     def _plan(
         self, principal: Principal, peer: str, operation: str, asked: Asked

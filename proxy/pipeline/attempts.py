@@ -24,6 +24,7 @@ from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.model import JsonRequest, ModelRequest
 from proxy.pipeline.narrowed import narrowed
 from proxy.pipeline.order import Course, Order
+from proxy.pipeline.tariff import Tariff
 from proxy.pipeline.tracks import Tracks
 from proxy.pipeline.translation import Unsayable
 from proxy.relay.client import Outgoing
@@ -263,16 +264,16 @@ class Attempts:
     # -- choosing ------------------------------------------------------------------------
 
     def _choose(self, course: Course, request: ModelRequest) -> _Choice:
-        chooser, principal = self._dispatch.chooser, course.principal
+        chooser = self._dispatch.chooser
         if (pinned := request.pinned) is not None:
-            pinned = narrowed(pinned, principal) if principal.models else pinned
+            pinned = _for(course, pinned) if course.is_narrow else pinned
             return pinned, chooser.choose(pinned, request)
         operation = ASKABLE[course.call.operation]
         resolution, candidates = chooser.find(
             self._catalog(), request.model, operation, request
         )
-        if principal.models:
-            resolution = narrowed(resolution, principal)
+        if course.is_narrow:
+            resolution = _for(course, resolution)
             candidates = chooser.choose(resolution, request)
         if request.previous_response_id is not None:
             resolution = self._at_its_maker(course, request, resolution)
@@ -422,6 +423,13 @@ class Attempts:
         self._dispatch.traffic.passed_on(order.provider, of_passage(outcome, status))
         if outcome.error is not None:
             raise outcome.error
+
+
+def _for(course: Course, resolution: Resolution) -> Resolution:
+    """Who may serve this caller."""
+    reservation = course.reservation
+    tariff = Tariff.ANY if reservation is None else reservation.tariff
+    return narrowed(resolution, course.principal, tariff)
 
 
 def _none_because(error: GatewayError) -> NoReturn:

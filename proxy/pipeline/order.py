@@ -127,7 +127,8 @@ class Course:
     `words` pass on what providers themselves said of errors, should the caller be told
     one of these. `tells_provider`: a whole answer names its provider (/llm).
     `reservation` is what limits and budgets have granted, `lines` are further fields of
-    the reply's head: how limits stand.
+    the reply's head: how limits stand. `is_narrow`: not everybody may be asked, by the
+    caller's list of models or for want of money.
     """
 
     call: Call
@@ -148,6 +149,7 @@ class Course:
     tells_provider: bool = False
     reservation: Reservation | None = None
     lines: str = ""
+    is_narrow: bool = False
 
     def leave(self) -> None:
         """End the call, as its caller has gone."""

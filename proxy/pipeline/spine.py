@@ -34,6 +34,7 @@ from proxy.pipeline.passage import (
     dialect_of,
     gather_body,
 )
+from proxy.pipeline.tariff import Tariff
 from proxy.pipeline.tracks import Tracks
 from proxy.pipeline.unified import UNIFIED, Unified
 from proxy.pipeline.upgrade import Tunnels, is_upgrade
@@ -249,6 +250,8 @@ class Pipeline:
             course.lines = error.lines
             raise
         course.reservation, course.lines = found, found.lines
+        if found.tariff is not Tariff.ANY:
+            course.is_narrow = True
 
     def _note_owners(self) -> None:
         """A response that is still being streamed may already be asked for."""
@@ -344,6 +347,7 @@ def _know(course: Course, principal: Principal) -> None:
     record = course.record
     record.tenant, record.key = principal.tenant, principal.key
     course.principal = principal
+    course.is_narrow = bool(principal.models)
     check_scope(principal, INFERENCE)
 
 

@@ -6,7 +6,7 @@ or has one that nobody knows; a `Tariff` says which of them a budget lets a requ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -34,13 +34,15 @@ class Tariff(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What candidates would take for one request: `dearest_usd` of those with a price.
+    """What candidates would take for one request: `dearest_usd` of those with a price,
+    `prompt_usd` for its prompt alone.
 
     `has_free` and `has_unpriced`: there are candidates that cost nothing, or whose
     price nobody knows.
     """
 
     dearest_usd: float
+    prompt_usd: float
     has_free: bool
     has_unpriced: bool
 
@@ -49,10 +51,19 @@ def costs_of(
     resolution: Resolution, catalog: Catalog, prompt_tokens: int, answer_tokens: int
 ) -> Costs:
     """Answer what a request of so many tokens would cost, whoever serves it."""
-    usage = Usage(prompt=prompt_tokens, completion=answer_tokens)
-    costs = [_cost(candidate, usage) for candidate in _all(resolution, catalog)]
-    known = [cost for cost in costs if cost is not None]
-    return Costs(max(known, default=0.0), 0.0 in known, len(known) < len(costs))
+    candidates = list(_all(resolution, catalog))
+    priced = [one for one in candidates if Tariff.PRICED.allows(one)]
+    whole = Usage(prompt=prompt_tokens, completion=answer_tokens)
+    return Costs(
+        _dearest(priced, whole),
+        _dearest(priced, Usage(prompt=prompt_tokens, completion=0)),
+        any(Tariff.FREE.allows(one) for one in priced),
+        len(priced) < len(candidates),
+    )
+
+
+def _dearest(priced: Iterable[Candidate], usage: Usage) -> float:
+    return max((_cost(candidate, usage) or 0.0 for candidate in priced), default=0.0)
 
 
 def _all(resolution: Resolution, catalog: Catalog) -> Iterator[Candidate]:

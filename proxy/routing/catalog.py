@@ -60,6 +60,7 @@ class Resolution:
     one. `peers` are the candidates in groups among which nothing prefers one. A body
     of up to `ample_bytes` can be served by the candidates as they stand, in this
     order, as far as can be known beforehand; -1 where each request must be looked at.
+    `narrow` leaves out who may not be asked, also of fallbacks.
     """
 
     name: str
@@ -70,6 +71,9 @@ class Resolution:
     listed: tuple[str, ...] = ()
     everyone: tuple[Candidate, ...] = ()
     config: ModelConfig | None = None
+    narrow: Callable[[Resolution], Resolution] | None = field(
+        default=None, compare=False, repr=False
+    )
     peers: tuple[tuple[Candidate, ...], ...] = field(init=False)
     ample_bytes: int = field(init=False)
 

@@ -284,6 +284,8 @@ class Chooser:
                     continue
                 named.add(name)
                 found = catalog.resolve(name, ASKABLE[resolution.operation])
+                if resolution.narrow is not None:
+                    found = resolution.narrow(found)
                 waiting.append(found)
                 for candidate in self.choose(found, asked):
                     if candidate.where not in seen:

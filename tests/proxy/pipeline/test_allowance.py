@@ -28,14 +28,14 @@ from tests.fakes.hand_clock import HandClock
 from tests.fakes.kinds import provider
 from tests.proxy.limits.conftest import FakeBefore
 
-KEY = Principal(key="k1", budget=Budget(daily_usd=1.0))
+KEY = Principal(key="k1", budget=Budget(daily_usd=1.001))
 ACCOUNT = Account("key", "k1")
 MODELS = (
     ModelConfig(id="free", provider_id="home", aliases=("gratis",)),
     ModelConfig(
         id="dear",
         provider_id="away",
-        pricing=Pricing(input_per_1m=0, output_per_1m=1_000_000),
+        pricing=Pricing(input_per_1m=1, output_per_1m=1_000_000),
     ),
     ModelConfig(id="unpriced", provider_id="away"),
     ModelConfig(id="rising", provider_id="home", fallbacks=("dear", "unpriced")),
@@ -240,17 +240,18 @@ async def test_the_dearest_is_set_aside_and_the_real_cost_taken() -> None:
     assert found.spent() == 0.25
 
 
-async def test_who_leaves_pays_for_the_share_that_was_used() -> None:
+async def test_who_leaves_pays_for_the_prompt_and_who_failed_nothing() -> None:
     found = house()
     reserved = await found.pay(question("dear", max_tokens=1))
-    reserved.settle(used(0, 0, cost_usd=None))
-    assert found.spent() == 0.0
+    reserved.settle(ended(499))
+    assert found.spent() == pytest.approx(4e-06)
+    found = house()
     reserved = await found.pay(question("dear", max_tokens=1))
     reserved.settle(ended(503))
     assert found.spent() == 0.0
     reserved = await found.pay(question("dear", max_tokens=1))
     reserved.settle(ended())
-    assert found.spent() == 1.0
+    assert found.spent() == pytest.approx(1.0, abs=1e-4)
 
 
 async def test_what_is_free_goes_on_when_the_money_is_gone() -> None:
@@ -284,7 +285,7 @@ async def test_unpriced_models_may_be_let_through() -> None:
 async def test_a_limit_that_refuses_gives_the_money_back() -> None:
     found = house(
         RateLimitsConfig(default=RateLimit(requests="1/minute")),
-        BudgetsConfig(by_tenant={"default": TenantBudget(daily_usd=1.0)}),
+        BudgetsConfig(by_tenant={"default": TenantBudget(daily_usd=2.0)}),
     )
     reserved = await found.pay(question("dear", max_tokens=1))
     reserved.settle(ended(503))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -32,6 +31,7 @@ ANSWER = (
     b'{"object":"chat.completion","choices":[{"index":0}],'
     b'"usage":{"prompt_tokens":30,"completion_tokens":20}}'
 )
+OpenLimited = Callable[..., Awaitable[tuple[Site, HandClock]]]
 
 
 @pytest.fixture(params=[True, False], ids=["fast door", "ordinary door"])
@@ -40,7 +40,7 @@ def fast(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-async def open_limited(fast: bool, open_site: OpenSite) -> AsyncIterator[Any]:
+def open_limited(fast: bool, open_site: OpenSite) -> OpenLimited:
     """Open a gateway with limits of everybody, and a clock that stands still."""
 
     async def open_(*replies: bytes, **default: object) -> tuple[Site, HandClock]:
@@ -51,7 +51,7 @@ async def open_limited(fast: bool, open_site: OpenSite) -> AsyncIterator[Any]:
         site.runtime.state.rates._now = clock
         return site, clock
 
-    yield open_
+    return open_
 
 
 def fields(reply: Message) -> dict[str, str]:
@@ -67,7 +67,7 @@ def slots(site: Site) -> MemorySlots:
 
 
 async def test_so_many_requests_and_then_429_until_it_was_said(
-    open_limited: Any,
+    open_limited: OpenLimited,
 ) -> None:
     site, clock = await open_limited(requests="3/minute")
     caller = await site.caller()
@@ -93,7 +93,7 @@ async def test_so_many_requests_and_then_429_until_it_was_said(
     assert [record.status for record in site.records].count(429) == 3
 
 
-async def test_a_limit_is_exact_under_a_crowd(open_limited: Any) -> None:
+async def test_a_limit_is_exact_under_a_crowd(open_limited: OpenLimited) -> None:
     site, _ = await open_limited(requests="20/minute")
     replies = await asyncio.gather(
         *(site.ask(post(CHAT, STREAM if n % 2 else BODY)) for n in range(60))
@@ -102,7 +102,9 @@ async def test_a_limit_is_exact_under_a_crowd(open_limited: Any) -> None:
     assert sum(reply.status == 200 for reply in replies) == 20
 
 
-async def test_tokens_are_settled_by_what_a_stream_has_used(open_limited: Any) -> None:
+async def test_tokens_are_settled_by_what_a_stream_has_used(
+    open_limited: OpenLimited,
+) -> None:
     site, _ = await open_limited(
         stream(EVENT, USAGE, DONE), whole(ANSWER), tokens="10000/hour"
     )
@@ -117,7 +119,7 @@ async def test_tokens_are_settled_by_what_a_stream_has_used(open_limited: Any) -
 
 
 async def test_more_tokens_than_are_left_wait_for_exactly_those(
-    open_limited: Any,
+    open_limited: OpenLimited,
 ) -> None:
     site, clock = await open_limited(tokens="1200/minute")
     body = BODY.replace(b"[]", b"[],%b" % b'"max_tokens":1191')
@@ -131,7 +133,7 @@ async def test_more_tokens_than_are_left_wait_for_exactly_those(
     assert (await site.ask(post(CHAT, body))).status == 200
 
 
-async def test_what_failed_gives_its_tokens_back(open_limited: Any) -> None:
+async def test_what_failed_gives_its_tokens_back(open_limited: OpenLimited) -> None:
     site, _ = await open_limited(
         whole(b"{}", status=500), whole(ANSWER), tokens="10000/hour"
     )

@@ -32,12 +32,12 @@ HOME, AWAY = provider("home"), cloud("away")
 
 def test_a_local_model_without_a_price_is_free() -> None:
     model = ModelConfig(id="m", provider_id="home")
-    assert costs("m", model, home=HOME) == Costs(0.0, True, False)
+    assert costs("m", model, home=HOME) == Costs(0.0, 0.0, True, False)
 
 
 def test_a_cloud_model_without_a_price_is_unpriced() -> None:
     model = ModelConfig(id="m", provider_id="away")
-    assert costs("m", model, away=AWAY) == Costs(0.0, False, True)
+    assert costs("m", model, away=AWAY) == Costs(0.0, 0.0, False, True)
 
 
 def test_the_dearest_counts_fallbacks_and_theirs_included() -> None:
@@ -48,7 +48,7 @@ def test_the_dearest_counts_fallbacks_and_theirs_included() -> None:
         dear("p", "away", 9.0),
     )
     found = costs("m", *models, home=HOME, away=AWAY)
-    assert found == Costs(pytest.approx(5.0), True, False)
+    assert found == Costs(pytest.approx(5.0), pytest.approx(3.0), True, False)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,10 @@ def name(row: Route) -> str:
 async def call(site: Site, row: Route, *fields: str) -> Message:
     method = "GET" if row.method == "*" else row.method
     body = b"{}" if method == "POST" else b""
-    return await site.ask(ask(method, example(row), *fields, body=body))
+    caller = await site.caller()
+    caller.send(ask(method, example(row), *fields, body=body))
+    # Of a reply without an end the head is enough.
+    return await caller.reply(to_head=row.path.endswith("/stream"))
 
 
 def code(reply: Message) -> str | None:
@@ -100,6 +103,7 @@ async def test_nobody_gets_in_without_a_key_or_with_a_wrong_one(
 async def test_a_key_opens_what_its_scopes_say(plain_site: Site, row: Route) -> None:
     inference = bearer((await issue(plain_site)).secret)
     agents = bearer((await issue(plain_site, "b", scopes=("agents",))).secret)
+    others = bearer((await issue(plain_site, "c", tenant="other")).secret)
     admin = bearer(admin_key(plain_site))
     # A path below a provider that its adapter does not know is its owner's.
     is_admins = row.access in ("owner", "reach")
@@ -111,6 +115,7 @@ async def test_a_key_opens_what_its_scopes_say(plain_site: Site, row: Route) -> 
         assert not plain_site.upstream.requests
     else:
         assert reply.status not in (401, 403), reply
+    assert (await call(plain_site, row, others)).status == reply.status
     assert (await call(plain_site, row, agents)).status == 403
     assert (await call(plain_site, row, admin)).status not in (401, 403)
 
@@ -218,6 +223,26 @@ async def test_a_list_of_models_holds(site: Site) -> None:
         reply = await site.ask(post(path, body, key))
         assert (reply.status, code(reply)) == (403, "model_not_allowed"), path
     assert len(site.upstream.requests) == count
+
+
+@pytest.mark.parametrize("models", [("tiny", "large"), ("tiny",), ("t*",)])
+async def test_a_list_holds_for_fallbacks(models: tuple[str, ...]) -> None:
+    async with guarded_site(
+        script(),
+        routing={"retry": {"budgetRatio": 1}},
+        others=[{"id": "gone", "kind": "vllm", "endpoint": "http://127.0.0.1:9"}],
+        models=[
+            {"id": "tiny", "providerId": "gone", "fallbacks": ["large"]},
+            {"id": "large", "providerId": "box"},
+        ],
+    ) as site:
+        key = bearer((await issue(site, models=models)).secret)
+        reply = await site.ask(post(CHAT, BODY, key))
+        asked = [one.provider for one in (await site.record()).attempts]
+        if "large" in models:
+            assert (reply.status, asked) == (200, ["gone", "box"])
+        else:
+            assert (reply.status, asked) == (502, ["gone"])
 
 
 async def test_a_list_shows_no_other_models(plain_site: Site) -> None:
