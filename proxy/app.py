@@ -28,6 +28,7 @@ from proxy.routing.greeting import greeting
 from proxy.runtime import Runtime, describe
 from proxy.server.handler import Server
 from proxy.server.port import holder_of
+from proxy.state.opening import NoDriver
 
 _log: Final = logging.getLogger("local_ai")
 _LAST_WORDS_S: Final = 2.0
@@ -45,6 +46,9 @@ def serve(loaded: Loaded, options: Options | None = None) -> int:
             return runner.run(_serve(loaded, options))
     except NoKeys as error:
         print(f"Cannot read the keys that callers need: {error}.", file=sys.stderr)
+        return 1
+    except NoDriver as error:
+        print(f"Cannot share state: {error}", file=sys.stderr)
         return 1
     except NoRecords as error:
         print(f"Cannot keep records: {error}", file=sys.stderr)

@@ -111,11 +111,18 @@ class Front:
             reload=runtime.reload,
             last_reload=lambda: runtime.last_reload,
             started_at=runtime.started_at,
+            shared_state=lambda: _state_of(runtime),
             authenticator=runtime.authenticator,
             keys=None if runtime.keyring is None else runtime.keyring.admin,
             records=runtime.records,
             tail=runtime.tail,
         )
+
+
+def _state_of(runtime: Runtime) -> str | None:
+    if not runtime.is_shared:
+        return None
+    return "away" if runtime.state.is_away else "ok"
 
 
 async def _answer(

@@ -44,10 +44,12 @@ from proxy.limits.rate import RateLimits
 from proxy.limits.spending import NOTHING_SPENT, MemoryBudgets
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
+from proxy.observability.state_gauges import StateGauges
 from proxy.pipeline import Pipeline
 from proxy.pipeline.allowance import Allowance
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.desk import Desk
+from proxy.pipeline.durable import DurableStore
 from proxy.pipeline.express import Head, Trip, Wire
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.translator import Translator
@@ -60,7 +62,7 @@ from proxy.routing.dispatch import Dispatch
 from proxy.routing.registry import WELL, Registry
 from proxy.routing.responses import ResponseOwners
 from proxy.sandbox.sandbox import Sandbox
-from proxy.state.memory import MemoryState
+from proxy.state.opening import MEMORY, make_state
 
 if TYPE_CHECKING:
     from proxy.auth.keyring import Keyring
@@ -125,7 +127,7 @@ class Runtime:
             config,
             (config.server.host, config.server.port),
         )
-        self.state = MemoryState()
+        self.state = make_state(config.state.url, config.server.workers)
         self.dispatch = Dispatch(
             self.registry,
             self.state,
@@ -147,11 +149,20 @@ class Runtime:
         if self.keyring is not None:  # first: it may fail
             await self._stack.enter_async_context(self.keyring)
         await self._stack.enter_async_context(self.ticker)
+        await self._stack.enter_async_context(self.state)
         await self._stack.enter_async_context(self.client)
         await self._stack.enter_async_context(self.tasks)
         if self.records is not None:
             await self._stack.enter_async_context(self.records)
             self.metrics.add(LedgerGauges(self.records.lag))
+            if self.config.logging.request_log.retain_days:
+                kept = DurableStore(self.records.responses, self.owners, self.tasks)
+                self.translator.talks.store = kept
+                await self._stack.enter_async_context(kept)
+        if self.is_shared:
+            state = self.state
+            gauges = StateGauges(lambda: state.is_away, lambda: state.alone)
+            self.metrics.add(gauges)
         await self._stack.enter_async_context(self.sandbox)
         if self.keyring is not None:
             self.tasks.start(self.keyring.follow(), "keep up with the keys")
@@ -181,6 +192,11 @@ class Runtime:
 
     def catalog(self) -> Catalog:
         return self._catalog
+
+    @property
+    def is_shared(self) -> bool:
+        """True where other processes share the state."""
+        return not self.config.state.url.startswith(MEMORY)
 
     @property
     def authenticator(self) -> Authenticator | None:

@@ -27,7 +27,8 @@ class Context:
 
     `catalog` answers the snapshot of now, `active` the requests being served.
     `check` looks at a provider, `reload` takes the reason. `token` is None where
-    none could be kept. `started_at` is seconds since the epoch. `authenticator` and
+    none could be kept. `started_at` is seconds since the epoch, `shared_state`
+    answers ok, away, or None where no other process shares it. `authenticator` and
     `keys` are None while authentication is off, `records` where none are kept.
     """
 
@@ -46,6 +47,7 @@ class Context:
     reload: Callable[[str], Awaitable[Reload]]
     last_reload: Callable[[], Reload | None]
     started_at: float
+    shared_state: Callable[[], str | None] = lambda: None
     authenticator: Authenticator | None = None
     keys: KeyAdmin | None = None
     records: Records | None = None

@@ -33,6 +33,7 @@ async def health(request: web.BaseRequest, context: Context) -> web.Response:
             "active_requests": context.active(),
             "providers": [_detailed(p, is_open) for p in context.registry.providers],
             "execute": _execute(context.sandbox),
+            "shared_state": context.shared_state(),
         }
     )
 
@@ -53,6 +54,7 @@ async def readyz(request: web.BaseRequest, context: Context) -> web.Response:
         "status": "ready" if is_ready else status,
         "providers": [_brief(p) for p in context.registry.providers],
         "database": _database(context, _is_local(request, context)),
+        "shared_state": context.shared_state(),
         "last_reload": None if reload is None else shape(reload),
     }
     return json_reply(document, 200 if is_ready else 503)

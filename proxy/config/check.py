@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from urllib.parse import urlsplit
 
 from proxy.config.check_auth import check_auth
+from proxy.config.check_state import check_state
 from proxy.config.env import is_own_address, provider_variable
 from proxy.config.problems import Path, Report, did_you_mean
 from proxy.config.schema_models import ModelConfig
@@ -21,6 +22,7 @@ def check(read: Validated, provider_ids: Collection[str], report: Report) -> Non
     wrong, and those that discovery may add.
     """
     check_auth(read.file.auth, report)
+    check_state(read.file, report)
     _check_providers(read, report)
     _check_files(read, report)
     _check_models(read, provider_ids, report)

@@ -48,7 +48,7 @@ VARIABLES: Final = (
     Variable("HTTPS_PROXY", "Outbound proxy for https providers."),
     Variable("NO_PROXY", "Hosts and networks that are reached without it."),
     Variable("DATABASE_URL", "Database; not used by this version."),
-    Variable("REDIS_URL", "Shared state; not used by this version."),
+    Variable("REDIS_URL", "Server of the shared state.", ("state", "url")),
     Variable("OTEL_EXPORTER_OTLP_ENDPOINT", "Traces; not used by this version."),
 )
 

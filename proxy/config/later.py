@@ -20,9 +20,6 @@ from proxy.config.schema_providers import ProviderEntry
 from proxy.config.validate import Validated
 
 _REFUSED: Final = {
-    "server.workers": "several workers need a shared state, which this version does "
-    "not have; leave it at 1",
-    "state.url": "shared state is not available in this version; leave it at memory://",
     "cache.enabled": "replies are not cached by this version; leave the key out",
 }
 
@@ -62,7 +59,6 @@ def warn_of_unused_environment(
     """Say which variables and flags were given that nothing uses yet."""
     unused = {
         "DATABASE_URL": "the database is named by database.url",
-        "REDIS_URL": "no shared state is used by this version",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "no traces are sent by this version",
     }
     for name, subject in unused.items():

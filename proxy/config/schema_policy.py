@@ -59,7 +59,8 @@ class DatabaseConfig(Section):
 class StateConfig(Section):
     url: str = option(
         "memory://",
-        "redis://… or valkey://… to share state between processes.",
+        "valkey://… or redis://… (valkeys://, rediss:// with TLS) to share slots, rates "
+        "and cooldowns between processes and hosts.",
         secret=True,
     )
 

@@ -12,6 +12,7 @@ from proxy.accounting.ledger import Lag
 from proxy.accounting.ledger_gauges import LedgerGauges
 from proxy.core.errors import CATALOGUE
 from proxy.observability.metrics import Metrics
+from proxy.observability.state_gauges import StateGauges
 from tests.architecture.source import ROOT, assert_none, tracked_files
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -51,6 +52,7 @@ def test_every_metric_is_documented_and_no_other() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     metrics = Metrics()
     metrics.add(LedgerGauges(lambda: Lag(0, 0, 0.0, 0, 0, 0, None)))
+    metrics.add(StateGauges(lambda: False, dict))
     exposition = metrics.exposition()[0].decode()
     exposed = {
         name

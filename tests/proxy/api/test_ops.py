@@ -101,8 +101,17 @@ async def test_ready_when_a_model_can_be_served() -> None:
     assert document == {
         "status": "ready",
         "providers": [{"id": "spark", "status": "online", "latency_ms": 12.3}],
+        "database": None,
+        "shared_state": None,
         "last_reload": None,
     }
+
+
+async def test_a_shared_state_that_is_away_is_told_and_does_not_matter() -> None:
+    known = context([spark()], shared_state=lambda: "away")
+    for path in ("/readyz", "/health?verbose=1"):
+        status, _, document = await get(known, path)
+        assert (status, document["shared_state"]) == (200, "away")
 
 
 async def test_not_ready_without_a_model_that_can_be_served() -> None:

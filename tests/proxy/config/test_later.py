@@ -18,20 +18,6 @@ MODEL = "id: m, providerId: vllm"
     ("text", "told"),
     [
         (
-            "server: {workers: 2}",
-            (
-                "1: server.workers: several workers need a shared state, which this version "
-                "does not have; leave it at 1"
-            ),
-        ),
-        (
-            "state: {url: 'redis://x'}",
-            (
-                "1: state.url: shared state is not available in this version; leave it at "
-                "memory://"
-            ),
-        ),
-        (
             "cache: {enabled: true}",
             "1: cache.enabled: replies are not cached by this version; leave the key out",
         ),
@@ -45,12 +31,6 @@ def test_a_database_may_be_named(read: Read) -> None:
     loaded = read("database: {url: 'postgresql://x'}")
     assert loaded.config.database.url == "postgresql://x"
     assert loaded.warnings == ()
-
-
-def test_several_workers_are_refused_by_flag_and_variable(faults: Faults) -> None:
-    assert faults("", workers=3)[0].startswith("command line: --workers: several")
-    (told,) = faults("", {"PROXY_WORKERS": "3"})
-    assert told.startswith("environment: PROXY_WORKERS: several workers")
 
 
 def test_the_same_keys_at_their_defaults_are_fine(read: Read) -> None:
@@ -67,9 +47,7 @@ def test_the_same_keys_at_their_defaults_are_fine(read: Read) -> None:
     assert loaded.warnings == ()
 
 
-@pytest.mark.parametrize(
-    "name", ["DATABASE_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"]
-)
+@pytest.mark.parametrize("name", ["DATABASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"])
 def test_a_variable_that_nothing_uses_is_a_warning(warnings: Faults, name: str) -> None:
     (told,) = warnings("", {name: "x://hunter2"})
     assert told.startswith(f"environment: {name}: has no effect in this version: ")
