@@ -156,6 +156,48 @@ DIALECTS_REST = """
   the model that serves.
 - **The Ollama façade** lists all models; one that is no Ollama's is "loaded" at once.
   Pulling, creating and deleting are asked of one Ollama, at `/ollama/api/…`.
+
+## Coding agents
+
+They work with a model of any provider; `MODEL` is a name of `GET /v1/models`, and with
+`--enable-auth` the key is one of the gateway's. Their prompts are long: an Ollama loads
+a model with a context of a few thousand tokens unless told otherwise, so give the model
+`params: {set: {num_ctx: 65536}}` there.
+
+Claude Code:
+
+```sh
+ANTHROPIC_BASE_URL=http://127.0.0.1:3500 ANTHROPIC_AUTH_TOKEN=none \\
+  ANTHROPIC_MODEL=MODEL ANTHROPIC_DEFAULT_HAIKU_MODEL=MODEL claude
+```
+
+codex, in `~/.codex/config.toml`:
+
+```toml
+model = "MODEL"
+model_provider = "gateway"
+
+[model_providers.gateway]
+name = "gateway"
+base_url = "http://127.0.0.1:3500/v1"
+wire_api = "responses"
+env_key = "GATEWAY_KEY"
+```
+
+opencode, in `opencode.json`:
+
+```json
+{
+  "model": "gateway/MODEL",
+  "provider": {
+    "gateway": {
+      "npm": "@ai-sdk/openai-compatible",
+      "options": {"baseURL": "http://127.0.0.1:3500/v1", "apiKey": "none"},
+      "models": {"MODEL": {"tool_call": true}}
+    }
+  }
+}
+```
 """
 
 FINISHES: Final[Mapping[Dialect, Mapping[Finish, str | None]]] = MappingProxyType({
