@@ -22,6 +22,7 @@ from proxy.accounting.records import Records
 from proxy.accounting.tail import Tail
 from proxy.auth.access import Access, OpenAccess
 from proxy.auth.authenticate import Authenticator
+from proxy.auth.local_token import kept_secret
 from proxy.auth.open_keys import make_keyring
 from proxy.config import (
     Config,
@@ -118,7 +119,9 @@ class Runtime:
         self.owners = ResponseOwners()
         self.translator = Translator()
         self.keyring = self._keyring(config) if config.auth.enabled else None
-        self.registry = Registry(config.providers)
+        self.registry = Registry(
+            config.providers, salt_secret=lambda: _salt_secret(config)
+        )
         self._take_prices(_read_prices(config))
         self.discovery = Discovery(
             self.registry,
@@ -453,6 +456,15 @@ def origin_of(provider: ProviderConfig) -> Origin:
     tls = provider.tls
     options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
     return read_origin(provider.base_url, options, provider.proxy)
+
+
+def _salt_secret(config: Config) -> bytes:
+    """What salts of prefix caches are made of; kept, so that caches outlive a restart."""
+    try:
+        return kept_secret(config.data_dir, "cache-salt").encode()
+    except OSError as error:
+        _log.warning("salts of prefix caches hold until the restart alone: %s", error)
+        return secrets.token_bytes(32)
 
 
 def _read_prices(config: Config) -> PriceMap | None:

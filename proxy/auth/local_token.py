@@ -55,15 +55,22 @@ def open_token(data_dir: Path) -> LocalToken:
 
     Raises OSError when none can be kept there.
     """
+    return LocalToken(data_dir.resolve() / NAME, kept_secret(data_dir, NAME))
+
+
+def kept_secret(data_dir: Path, name: str) -> str:
+    """Answer what a file of the data directory keeps from all others, made at random
+    where there is none that is safe. Raises OSError when none can be kept there.
+    """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = data_dir.resolve() / NAME
+    path = data_dir.resolve() / name
     with _alone_in(path.parent):
         if read_token(path) is None:
             _make(path)
         value = read_token(path)
     if value is None:
         raise PermissionError(f"{path} cannot be kept from other users")
-    return LocalToken(path, value)
+    return value
 
 
 def read_token(path: Path) -> str | None:
@@ -98,7 +105,7 @@ def _make(path: Path) -> None:
     """Write it aside, then give it its name: nobody reads half a token, and whatever
     had the name is gone.
     """
-    aside = path.with_name(f"{NAME}.{secrets.token_hex(8)}")
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(aside, flags, 0o600)
     try:

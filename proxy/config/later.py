@@ -14,7 +14,6 @@ from proxy.config.env import lookup
 from proxy.config.options import Options
 from proxy.config.problems import Path, Report, Source
 from proxy.config.schema import File
-from proxy.config.schema_models import ModelConfig
 from proxy.config.schema_policy import AuthConfig
 from proxy.config.schema_providers import ProviderEntry
 from proxy.config.validate import Validated
@@ -27,14 +26,9 @@ _IGNORED: Final[Mapping[str, str]] = {
     "logging.request_log.bodies": "bodies are not stored yet",
 }
 _IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {
-    "cache_salt": "no salt is sent yet",
-}
-_IGNORED_OF_MODELS: Final[Mapping[str, str]] = {
-    "constraints.min_max_tokens": "it is shown, but not enforced yet",
-    "constraints.accepts_image_url": "it is shown, but not enforced yet",
+    "cache_salt": "of all kinds vllm alone knows salts",
 }
 _ANY_PROVIDER: Final = ProviderEntry(id="any", kind="demo")
-_ANY_MODEL: Final = ModelConfig(id="any")
 _NO_EFFECT: Final = "has no effect in this version"
 
 
@@ -48,9 +42,8 @@ def refuse_what_is_not_there(read: Validated, report: Report) -> None:
     _warn_of_ignored((), read.file, usual, _IGNORED, report)
     for at, entry in read.providers:
         path: Path = ("providers", at)
-        _warn_of_ignored(path, entry, _ANY_PROVIDER, _IGNORED_OF_PROVIDERS, report)
-    for at, model in read.models:
-        _warn_of_ignored(("models", at), model, _ANY_MODEL, _IGNORED_OF_MODELS, report)
+        if entry.kind != "vllm":
+            _warn_of_ignored(path, entry, _ANY_PROVIDER, _IGNORED_OF_PROVIDERS, report)
 
 
 def warn_of_unused_environment(

@@ -25,6 +25,7 @@ from proxy.core.types import ANYONE
 from proxy.pipeline import heads
 from proxy.pipeline.checks import named, wrong_type
 from proxy.pipeline.forms import read_form
+from proxy.pipeline.imposed import constrain, is_constrained, salted
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.pipeline.stored import Stored, input_items
 from proxy.pipeline.talk import Turn
@@ -227,7 +228,8 @@ class JsonRequest:
         if known is not None and known[0] is candidate and is_usual:
             return known[1]
         adapter = candidate.provider.adapter_with(key)
-        changes, applied = self._configured(candidate.model)
+        model = candidate.model
+        changes, applied = self._configured(model)
         if self._substituted:
             applied.append(f"model={self.model}")
         names = self._members.names.union(changes)
@@ -235,7 +237,7 @@ class JsonRequest:
         if way is not self._operation or self.history is not None or self.sealed:
             return self._translated(candidate, adapter, way, translator, via)
         order = self._order_for(candidate, via, adapter, changes, applied)
-        if not is_usual:
+        if not is_usual or is_constrained(model):
             return order
         if len(orders) >= _REMEMBERED_ORDERS:
             orders.clear()
@@ -281,6 +283,8 @@ class JsonRequest:
         strip = candidate.model.params.strip if candidate.model else ()
         stripped = [name for name in strip if name in names]
         applied += [f"dropped={name}" for name in (*stripped, *prepared.dropped)]
+        salt = salted(provider, operation, self.tenant)
+        applied += [f"set={name}" for name in salt]
         return Order(
             provider,
             operation.method,
@@ -294,7 +298,7 @@ class JsonRequest:
             added_usage=added_usage,
             applied=tuple(applied),
             model=candidate.model,
-            set_fields={**changes, **prepared.set_fields},
+            set_fields={**changes, **prepared.set_fields, **_json(salt)},
             drop_fields=frozenset((*prepared.drop_fields, *strip)),
             lines={},
         )
@@ -312,6 +316,8 @@ class JsonRequest:
         asked, applied = self._read(translator, candidate.model)
         if self._substituted:
             applied.append(f"model={self.model}")
+        salt = salted(provider, way, self.tenant)
+        applied += [f"set={name}" for name in salt]
         errand = Errand(
             self._operation,
             way,
@@ -319,6 +325,7 @@ class JsonRequest:
             candidate.upstream_model,
             call.headers.pairs,
             candidate.model.params.set_ if candidate.model else {},
+            salt,
         )
         said = translator.write(errand, asked, self._turn())
         return Order(
@@ -378,7 +385,7 @@ class JsonRequest:
         self, model: ModelConfig | None
     ) -> tuple[dict[str, bytes], list[str]]:
         """What the operator sets for this model: always, and where it is absent."""
-        if model is None or not (model.params.defaults or model.params.set_):
+        if model is None:
             return {}, []
         absent = {
             name: value
@@ -387,7 +394,10 @@ class JsonRequest:
         }
         wanted: Mapping[str, object] = {**absent, **model.params.set_}
         changes = {name: orjson.dumps(value) for name, value in wanted.items()}
-        return changes, [f"set={name}" for name in changes]
+        applied = [f"set={name}" for name in changes]
+        if is_constrained(model):
+            applied += constrain(model, self._operation, self._members, changes)
+        return changes, applied
 
     def _wants_usage(self, known_there: bool) -> bool:
         if not (self.stream and known_there and self._operation.name in _USAGE_STREAMS):
@@ -447,6 +457,10 @@ def shape_of(call: Call, operation: Operation, members: Members) -> Shape:
             memo.clear()
         memo[key] = shape
     return shape
+
+
+def _json(members: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: orjson.dumps(value) for name, value in members.items()}
 
 
 def _previous(members: Members) -> str | None:

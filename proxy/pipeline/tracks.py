@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from providers.wire.dialect import Dialect
 from proxy.core.types import Principal
 from proxy.pipeline.carry import Carrier
+from proxy.pipeline.imposed import is_constrained
 from proxy.pipeline.order import Course, Order
 from proxy.relay.pool import Pool
 from proxy.routing.catalog import Catalog, Resolution
@@ -79,7 +80,7 @@ class Tracks:
         config, principal = candidate.provider.config, course.principal
         if order.translation or principal.models or len(config.keys) > 1:
             return
-        if course.tells_provider or course.cors:
+        if course.tells_provider or course.cors or is_constrained(candidate.model):
             return
         origin = self._carrier.origin_of(config)
         lines = (order.lines or {}).get(origin)

@@ -53,7 +53,7 @@ class Unreadable(Exception):
 class Errand:
     """Who asks whom: the caller's operation, the provider's that stands in for it
     (`way`), its adapter, the model's name there, the caller's fields, and `own`: what
-    the operator sets for this model.
+    the operator sets for this model. `salt` are members for the provider alone.
     """
 
     caller: Operation
@@ -62,6 +62,7 @@ class Errand:
     model: str
     headers: Sequence[Pair]
     own: Mapping[str, Any]
+    salt: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,14 @@ class Translation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Of the call what an answer must tell: its id, and when it came (monotonic)."""
+    """Of the call what an answer must tell: its id, when it came (monotonic), for whom
+    it is, and who gives it.
+    """
 
     id: str
     started_at: float
     tenant: str
+    provider: str = ""
 
 
 def refusal(error: Refused) -> CallerFault:
@@ -139,7 +143,7 @@ def prepare(
         body.pop(name, None)
     for name, text in prepared.set_fields.items():
         body[name] = orjson.loads(text)
-    return prepared, orjson.dumps(body)
+    return prepared, orjson.dumps(body | dict(errand.salt))
 
 
 def left_out(names: Iterable[str]) -> tuple[str, ...]:

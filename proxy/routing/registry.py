@@ -28,6 +28,10 @@ class Finding:
     latency_s: float | None = None
 
 
+def _no_secret() -> bytes:
+    return b""
+
+
 def _nothing() -> Mapping[str, Pricing]:
     return MappingProxyType({})
 
@@ -39,7 +43,8 @@ class Provider:
     `held` is the operator's word (disabled, draining) and beats `health`.
     `failures` counts looks in a row that found something wrong; `active` the
     leases held now (whoever leases a slot counts it); `spare` are adapters for
-    its further keys; `prices` are those of its kind by upstream model, where known.
+    its further keys; `prices` are those of its kind by upstream model, where known;
+    `salt_secret` makes the salts of tenants, where it is to get some.
     """
 
     config: ProviderConfig
@@ -54,6 +59,7 @@ class Provider:
     active: int = 0
     spare: tuple[Adapter, ...] = ()
     prices: Mapping[str, Pricing] = field(default_factory=_nothing)
+    salt_secret: bytes = field(default=b"", repr=False)
 
     @property
     def id(self) -> str:
@@ -96,8 +102,10 @@ class Registry:
         self,
         configs: Iterable[ProviderConfig] = (),
         kinds: Mapping[str, type[Adapter]] = KINDS,
+        salt_secret: Callable[[], bytes] = _no_secret,
     ) -> None:
         self.kinds = kinds
+        self._salt_secret = salt_secret
         self._providers: dict[str, Provider] = {}
         self._watchers: list[Callable[[], None]] = []
         self._prices: Mapping[str, Mapping[str, Pricing]] = MappingProxyType({})
@@ -199,6 +207,12 @@ class Registry:
         return self.kinds[config.kind](settings)
 
     def _renewed(self, config: ProviderConfig) -> Provider:
+        provider = self._kept(config)
+        wants_salt = config.cache_salt and config.kind == "vllm"
+        provider.salt_secret = self._salt_secret() if wants_salt else b""
+        return provider
+
+    def _kept(self, config: ProviderConfig) -> Provider:
         held = None if config.enabled else Status.DISABLED
         known = self._providers.get(config.id)
         if known is None or known.kind != config.kind:
