@@ -10,7 +10,7 @@ POLL_S = 0.02
 
 
 async def until(
-    claim: Callable[[], object], what: str, *, timeout_s: float = 10.0
+    claim: Callable[[], object], what: str, *, timeout_s: float = 30.0
 ) -> None:
     """Wait until `claim()` is truthy; fails, saying `what`, when it stays false."""
     deadline = time.monotonic() + timeout_s
