@@ -239,7 +239,8 @@ class Ride(Transfer):
 
     def _speaker(self) -> Speaker:
         record = self.course.record
-        return Speaker(record.id, record.started_at, record.tenant)
+        provider = record.provider or ""
+        return Speaker(record.id, record.started_at, record.tenant, provider)
 
     def _own_block(self, framing: Framing) -> bytes:
         """The fields of a translated reply: of the provider's own none would hold."""
@@ -314,6 +315,8 @@ class Ride(Transfer):
         order, head = self.order, self.head
         assert head is not None
         if order.treatment is not Treatment.MODEL:
+            if order.treatment is Treatment.INFERENCE and head.status == 200:
+                self._take_usage(read_usage(order.dialect, body))
             self._give(head, body)
             return ANSWERED
         if 200 <= head.status < 300 and (

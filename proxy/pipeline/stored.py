@@ -1,7 +1,8 @@
 """Responses objects that the gateway itself has made, kept so that callers can go on.
 
 A provider that lacks /v1/responses keeps none. `Store` is what keeping them means;
-`MemoryStore` does so within bounds, and forgets them with the process.
+`MemoryStore` does so within bounds, and forgets them with the process; durable.py has
+one that does not.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ KEPT_BYTES: Final = 64 << 20
 class Stored:
     """One response. `response` and `items`, its own input, are JSON; `turns` are the
     whole conversation up to and with it: JSON lists of items, one after the other.
+    `provider` is who answered.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Stored:
     response: bytes
     items: bytes
     turns: tuple[bytes, ...]
+    provider: str = ""
 
     @property
     def size_bytes(self) -> int:

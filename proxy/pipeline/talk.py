@@ -133,7 +133,8 @@ class Talks:
         id_ = response["id"]
         items = orjson.dumps(input_items(turn.given, id_))
         turns = (*turn.before, items, orjson.dumps(response["output"]))
-        self.store.put(Stored(id_, who.tenant, orjson.dumps(response), items, turns))
+        said = orjson.dumps(response)
+        self.store.put(Stored(id_, who.tenant, said, items, turns, who.provider))
 
 
 @dataclass(slots=True, eq=False)

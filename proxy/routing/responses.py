@@ -1,12 +1,13 @@
 """Who made which Responses object: an id belongs to a tenant and a provider.
 
-A bounded memory, oldest forgotten first; lost with the process. To another
-tenant an id does not exist.
+A bounded memory, oldest forgotten first; who wants them for longer sets `keep`. To
+another tenant an id does not exist.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from proxy.core.errors import CallerFault
@@ -15,12 +16,16 @@ _LONGEST_ID: Final = 256
 
 
 class ResponseOwners:
-    """Remembers response id → (tenant, provider id), at most `limit` of them."""
+    """Remembers response id → (tenant, provider id), at most `limit` of them.
 
-    __slots__ = ("_limit", "_owners")
+    `keep` is called with id, tenant and provider of each that is new.
+    """
+
+    __slots__ = ("_limit", "_owners", "keep")
 
     def __init__(self, limit: int = 16384) -> None:
         self._limit = limit
+        self.keep: Callable[[str, str, str], None] | None = None
         self._owners: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     def remember(self, response_id: str, tenant: str, provider_id: str) -> None:
@@ -33,10 +38,16 @@ class ResponseOwners:
         known = self._owners.get(response_id)
         if known is not None and known[0] != tenant:
             return
+        if known is None and self.keep is not None:
+            self.keep(response_id, tenant, provider_id)
         self._owners[response_id] = (tenant, provider_id)
         self._owners.move_to_end(response_id)
         if len(self._owners) > self._limit:
             self._owners.popitem(last=False)
+
+    def knows(self, response_id: str, tenant: str) -> bool:
+        owner = self._owners.get(response_id)
+        return owner is not None and owner[0] == tenant
 
     def forget(self, response_id: str) -> None:
         self._owners.pop(response_id, None)

@@ -6,19 +6,20 @@ An id belongs to the tenant that had it first; to every other it does not exist.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import delete, select
 
-from proxy.storage.bulk import insert_one
+from proxy.storage.bulk import insert, insert_one
 from proxy.storage.database import Database
 from proxy.storage.tables import responses
 
-_REPLACE_OWN: Final = (
+_REPLACE: Final = (
     "(id) DO UPDATE SET "
     + ", ".join(f"{c.name} = excluded.{c.name}" for c in responses.c if c.name != "id")
-    + " WHERE responses.tenant = excluded.tenant RETURNING id"
+    + " WHERE responses.tenant = excluded.tenant"
 )
 
 
@@ -49,8 +50,16 @@ class Responses:
         """
         values = [getattr(row, column.name) for column in responses.c]
         async with self._database.writing() as connection:
-            kept = await insert_one(connection, responses, values, _REPLACE_OWN)
+            returning = f"{_REPLACE} RETURNING id"
+            kept = await insert_one(connection, responses, values, returning)
         return kept is not None
+
+    async def put_all(self, rows: Sequence[ResponseRow]) -> None:
+        """Keep many, each as `put` does; which ids are another tenant's is not told."""
+        names = [column.name for column in responses.c]
+        values = [[getattr(row, name) for name in names] for row in rows]
+        async with self._database.writing() as connection:
+            await insert(connection, responses, values, _REPLACE)
 
     async def get(self, response_id: str, tenant: str) -> ResponseRow | None:
         async with self._database.reading() as connection:

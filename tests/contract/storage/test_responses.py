@@ -53,3 +53,16 @@ async def test_the_oldest_go_first_a_slice_at_a_time(database: Database) -> None
     assert await responses.delete_before(4, limit=3) == 1
     assert await responses.delete_before(4, limit=3) == 0
     assert await responses.get("resp_4", "team") is not None
+
+
+async def test_many_are_kept_at_once_but_for_those_of_others(
+    database: Database,
+) -> None:
+    responses = Responses(database)
+    await responses.put(replace(ROW, id="taken", tenant="b"))
+    await responses.put_all([replace(ROW, id=id_) for id_ in ("one", "taken", "two")])
+    for id_, tenant, is_there in (
+        ("one", "team", True), ("taken", "team", False), ("two", "team", True),
+        ("taken", "b", True), ("one", "b", False),
+    ):  # fmt: skip
+        assert (await responses.get(id_, tenant) is not None) == is_there
