@@ -317,6 +317,12 @@ class Adapter(ABC):
     def reach(self, method: str, path: str) -> Reach:
         """Classify a decoded pass-through path (below the root)."""
 
+    def model_in(self, path: str) -> str | None:
+        """Read the model that a decoded inference path names, where it is not in the
+        body.
+        """
+        return None
+
     @abstractmethod
     def keeps(self, method: str, path: str) -> bool:
         """Tell whether a decoded path (below the root) is known to be the owner's."""

@@ -173,6 +173,10 @@ class Gemini(OpenAICompatible):
             return Reach.OWNER
         return _REACH.get(verb[2], Reach.OWNER)
 
+    def model_in(self, path: str) -> str | None:
+        verb = _VERB.fullmatch(self._versioned(path))
+        return None if verb is None else verb[1].rpartition("/")[2]
+
     def keeps(self, method: str, path: str) -> bool:
         return self._paths.keeps(method, self._versioned(path))
 

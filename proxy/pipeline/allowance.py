@@ -140,6 +140,10 @@ class Allowance:
         """Tell whether a budget holds: who may be asked then depends on prices."""
         return self._budgets.hold(principal)
 
+    def asks_for_model(self, principal: Principal) -> bool:
+        """Tell whether it matters of which model a request is."""
+        return self._limits.by_model or self._budgets.hold(principal)
+
     def try_reserve(
         self, principal: Principal, peer: str, operation: str, asked: Asked
     ) -> Reservation | None:

@@ -106,16 +106,17 @@ def read_json(
     call: Call, operation: Operation, body: bytes, limit_bytes: int
 ) -> JsonRequest:
     """As `read`, of a body that is here."""
-    return JsonRequest(call, operation, _members_of(call, body, limit_bytes))
+    return JsonRequest(call, operation, members_of(call, body, limit_bytes))
 
 
 async def read_object(call: Call, limit_bytes: int) -> Members:
     """Read a body that is one JSON object. Raises CallerFault as `read` does."""
     _check_media_type(call)
-    return _members_of(call, await call.body.read(limit_bytes), limit_bytes)
+    return members_of(call, await call.body.read(limit_bytes), limit_bytes)
 
 
-def _members_of(call: Call, body: bytes, limit_bytes: int) -> Members:
+def members_of(call: Call, body: bytes, limit_bytes: int) -> Members:
+    """Take apart a body that is here and should be one JSON object."""
     headers = call.headers
     if "json" not in headers.memo:
         _check_media_type(call)
@@ -173,6 +174,11 @@ class JsonRequest:
         self.previous_response_id = (
             _previous(members) if operation.dialect is Dialect.RESPONSES else None
         )
+
+    @property
+    def members(self) -> Members:
+        """The body as it came, inflated."""
+        return self._members
 
     @property
     def size_bytes(self) -> int:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from providers.base import OPERATIONS, Reach
 from providers.wire.dialect import Dialect
+from providers.wire.members import Members, WrongType
 from proxy.auth.access import Access
 from proxy.auth.authenticate import Authenticator
 from proxy.auth.permission import ADMIN, check_forward, check_reach, check_scope
@@ -22,8 +23,10 @@ from proxy.core.errors import CallerFault
 from proxy.core.types import ANYONE, Principal, Record
 from proxy.pipeline import heads
 from proxy.pipeline.allowance import Allowance
-from proxy.pipeline.checks import check_size
+from proxy.pipeline.checks import check_one_model, check_size, wrong_type
+from proxy.pipeline.model import members_of
 from proxy.pipeline.order import Order, Treatment, limits_of
+from proxy.pipeline.passing import PLAIN, WRITES, Passing, pinned_at
 from proxy.relay.client import Outgoing
 from proxy.routing import select
 from proxy.routing.catalog import Catalog
@@ -68,10 +71,52 @@ class Passages:
     allowance: Allowance
     authenticator: Authenticator | None = None
 
+    async def asked(
+        self, call: Call, record: Record, principal: Principal
+    ) -> Passing | None:
+        """Answer what limits and lists of models ask of an inference call; None for all
+        else. Its body is read where somebody asks for its model.
+
+        Raises CallerFault `invalid_json`, `invalid_field`, `model_not_allowed`,
+        `provider_not_found`, `body_too_large`, `request_timeout`, GatewayFault
+        `not_configured`.
+        """
+        if call.operation not in (PASS_THROUGH, FORWARD):
+            return None
+        provider, path, _ = self._destination(call, record)
+        if call.operation == FORWARD:
+            is_inference = call.method == "POST"
+        else:
+            is_inference = provider.adapter.reach(call.method, path) is Reach.INFERENCE
+        if not is_inference:
+            return None
+        operation = WRITES if path in _STREAMS else PLAIN
+        catalog, size_bytes = self.catalog(), call.body.length or 0
+        is_json = "multipart/" not in (call.headers.get("content-type") or "").lower()
+        if call.method != "POST" or not is_json or not self._reads(principal):
+            pinned = pinned_at(provider, "", catalog)
+            return Passing("", None, operation, pinned, size_bytes=size_bytes)
+        limit = self.config.server.max_body_bytes
+        body = await call.body.read(limit)
+        members = members_of(call, body, limit)
+        if principal.models:
+            check_one_model(members, principal)
+        model = provider.adapter.model_in(path) or _text(members, "model")
+        pinned = pinned_at(provider, model, catalog)
+        return Passing(model, members, operation, pinned, body)
+
+    def _reads(self, principal: Principal) -> bool:
+        return bool(principal.models) or self.allowance.asks_for_model(principal)
+
     def order(
-        self, call: Call, record: Record, via: str, principal: Principal = ANYONE
+        self,
+        call: Call,
+        record: Record,
+        via: str,
+        principal: Principal = ANYONE,
+        passing: Passing | None = None,
     ) -> tuple[Order, Outgoing]:
-        """Choose the provider and say what to send.
+        """Choose the provider and say what to send; `passing` is what `asked` has said.
 
         Raises CallerFault `forbidden`, `model_not_allowed`, `not_found`,
         `provider_not_found`, `body_too_large`, GatewayFault `not_configured`, ProviderFault
@@ -80,12 +125,14 @@ class Passages:
         provider, path, target = self._destination(call, record)
         limit, prefix = None, None
         if call.operation == PASS_THROUGH:
-            limit = self._limit(call, provider, path, principal)
+            names = () if passing is None else passing.names
+            limit = self._limit(call, provider, path, principal, names)
             prefix = call.target.removesuffix(target)
         elif call.operation == FORWARD:
             self._check_forward(call, provider, path, principal)
         prepared = provider.adapter.passage(target, call.headers.pairs)
         streams = call.method == "POST" and path in _STREAMS
+        found = passing.candidate if passing is not None and passing.model else None
         order = Order(
             provider,
             call.method,
@@ -94,9 +141,13 @@ class Passages:
             dialect_of(path),
             Treatment.INFERENCE if streams else Treatment.PLAIN,
             limits_of(provider.config.timeouts, is_bounded=False),
+            upstream_model=None if found is None else found.upstream_model,
+            model=None if found is None else found.model,
             prefix=prefix,
             takes_slot=limit is not None,
         )
+        if passing is not None and passing.body is not None:
+            return order, order.outgoing(passing.body)
         return order, order.outgoing(_body(call.body, limit), call.body.length)
 
     def settle(self, call: Call, status: int) -> None:
@@ -131,13 +182,17 @@ class Passages:
         return select.for_unknown_paths(self.registry, self.config)
 
     def _limit(
-        self, call: Call, provider: Provider, path: str, principal: Principal
+        self,
+        call: Call,
+        provider: Provider,
+        path: str,
+        principal: Principal,
+        names: tuple[str | None, ...],
     ) -> int | None:
         """Answer how large the body may be: inference has a limit, the rest none."""
         reach = provider.adapter.reach(call.method, path)
         if self.authenticator is not None:
-            # Nothing of the body is read: a list of models lets none through.
-            check_reach(principal, reach, None)
+            check_reach(principal, reach, names)
         elif reach is Reach.OWNER:
             self._check_owner(call)
         limited = reach is Reach.INFERENCE
@@ -161,6 +216,13 @@ class Passages:
                 "This path changes the provider and is for its owner: call it from "
                 "the gateway's own machine.",
             )
+
+
+def _text(members: Members, name: str) -> str:
+    try:
+        return members.text(name) or ""
+    except WrongType as error:
+        raise wrong_type(error) from error
 
 
 def _body(body: Body, limit_bytes: int | None) -> bytes | AsyncIterator[bytes]:

@@ -22,6 +22,7 @@ from proxy.pipeline import heads, model, nearby
 from proxy.pipeline.allowance import Asked
 from proxy.pipeline.attempts import Attempts
 from proxy.pipeline.carry import Carrier, Ride
+from proxy.pipeline.checks import check_one_model
 from proxy.pipeline.desk import Desk
 from proxy.pipeline.end_user import end_user
 from proxy.pipeline.express import Express, Head, Trip, Wire
@@ -160,6 +161,8 @@ class Pipeline:
                 else model.read_json(call, operation, body, limit)
             )
             course.record.end_user = end_user(request)
+            if course.principal.models and isinstance(request, model.JsonRequest):
+                check_one_model(request.members, course.principal)
             if self._allowance.is_on or course.principal.is_limited:
                 await self._reserve(course, request)
             if operation.name in nearby.OPERATIONS:
@@ -217,9 +220,17 @@ class Pipeline:
             if await self._nearby.answer_object(course):
                 return
             self._note_owners()
-        order, out = passages.order(call, course.record, self._via, course.principal)
+        principal, passing = course.principal, None
+        if course.is_narrow or self._allowance.is_on or principal.is_limited:
+            passing = await passages.asked(call, course.record, principal)
+        order, out = passages.order(call, course.record, self._via, principal, passing)
+        if passing is not None:
+            course.record.model = passing.model or None
+            await self._reserve(course, passing, passing.operation)
         if is_upgrade(call):
             course.order = order
+            if course.reservation is not None:
+                course.reservation.leave_place()
             await self._tunnels.run(course, order)
         else:
             await gather_body(out, call.body)
@@ -237,10 +248,12 @@ class Pipeline:
         else:
             await self._attempts.serve(course, request)
 
-    async def _reserve(self, course: Course, asked: Asked) -> None:
+    async def _reserve(
+        self, course: Course, asked: Asked, operation: str | None = None
+    ) -> None:
         """Take what the call may use of limits and budgets, or raise."""
         allowance, call = self._allowance, course.call
-        who = course.principal, call.peer, call.operation, asked
+        who = course.principal, call.peer, operation or call.operation, asked
         try:
             found = allowance.try_reserve(*who)
             if found is None:

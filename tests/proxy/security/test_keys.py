@@ -217,7 +217,7 @@ async def test_a_list_of_models_holds(site: Site) -> None:
         (CHAT, b'{"model":"nobody-knows","messages":[]}'),
         ("/llm", b'{"model":"large","messages":[{"role":"user","content":"x"}]}'),
         ("/llm", b'{"provider":"box","model":"new","messages":[{"role":"user"}]}'),
-        ("/providers/box/v1/chat/completions", b'{"model":"tiny","messages":[]}'),
+        ("/providers/box/v1/chat/completions", b'{"model":"large","messages":[]}'),
         ("/v1/brand-new", b'{"model":"large"}'),
     ):  # fmt: skip
         reply = await site.ask(post(path, body, key))
