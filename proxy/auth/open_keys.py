@@ -1,7 +1,7 @@
 """Makes the keyring, where somebody wants one.
 
-It loads SQLAlchemy: 10 MiB and a tenth of a second, which a gateway without keys shall
-not spend. Hence the import inside.
+It loads what reads tokens, memory and time that a gateway without keys shall not spend.
+Hence the import inside.
 """
 
 from __future__ import annotations

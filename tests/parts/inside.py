@@ -11,6 +11,7 @@ serves the model `tiny`; `open_site` makes one with other settings. Records are 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -65,8 +66,9 @@ def read_settings(content: dict[str, Any]) -> Loaded:
 
 def read_from(file: Path, content: dict[str, Any]) -> Loaded:
     file.write_text(json.dumps(content))
-    there = {"PROXY_DATA_DIR": str(file.parent / "data")}
-    return load(Options(config=str(file)), there, places=())
+    there = os.environ.get("PROXY_DATA_DIR")
+    known = {} if there is None else {"PROXY_DATA_DIR": there}
+    return load(Options(config=str(file)), known, places=())
 
 
 class KeptLog(RequestLog):
@@ -175,6 +177,9 @@ async def run_site(
         )
         server = {"port": 0, "fastPath": fast, **sections.pop("server", {})}
         folder = stack.enter_context(tempfile.TemporaryDirectory())
+        if records:  # by the environment, as a reload reads it again
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setenv("PROXY_DATA_DIR", str(Path(folder) / "data"))
         content = settings(upstream.url, server=server, **sections)
         loaded = read_from(Path(folder) / "config.yaml", content)
         runtime = await stack.enter_async_context(Runtime(loaded, records=records))

@@ -245,7 +245,7 @@ async def test_only_new_warnings_are_told_again(open_site: OpenSite) -> None:
     site = await open_site(**first)
     assert site.runtime.loaded.warnings
     assert (await site.runtime.reload("a test")).warnings == ()
-    site.rewrite(site.content | {"metrics": {"currency": {"code": "EUR"}}})
+    site.rewrite(site.content | {"logging": {"requestLog": {"bodies": True}}})
     assert (await site.runtime.reload("a test")).warnings != ()
 
 
