@@ -66,6 +66,21 @@ def test_run_serves_on_3500_from_where_it_was_called(checkout: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("command", "verb"),
+    [
+        ("manage-api-keys", "keys"),
+        ("tail-requests", "tail"),
+        ("analyze-logs", "analyze"),
+        ("analyze-token-usage", "usage"),
+    ],
+)
+def test_the_operators_tools_are_verbs(checkout: Path, command: str, verb: str) -> None:
+    script(checkout / ".venv/bin/python", RECORDER)
+    done = run(checkout, command, "--json")
+    assert done.stdout.splitlines()[1:] == ["-P", "-m", "proxy", verb, "--json"]
+
+
 def test_test_runs_pytest_at_the_root(checkout: Path) -> None:
     script(checkout / ".venv/bin/python", RECORDER)
     done = run(checkout, "test", "-k", "a or b")
