@@ -150,10 +150,17 @@ class Analysis:
             "slowest\n"
             + table(
                 _SLOW_FIELDS,
-                [[row[name] for name in _SLOW_FIELDS] for row in found["slowest"]],
+                [
+                    [_slow(row, name) for name in _SLOW_FIELDS]
+                    for row in found["slowest"]
+                ],
             )
         )
         return "\n\n".join(parts)
+
+
+def _ms(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.1f}"
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float | None]:
@@ -170,6 +177,10 @@ def _line(name: str, times: dict[str, Any]) -> list[Any]:
     whole, first = times["duration_ms"], times["first_token_ms"]
     return [
         name, times["requests"], times["errors"],
-        *(whole[f"p{percent}"] for percent in _PERCENTILES),
-        first["p50"], first["p95"],
+        *(_ms(whole[f"p{percent}"]) for percent in _PERCENTILES),
+        _ms(first["p50"]), _ms(first["p95"]),
     ]  # fmt: skip
+
+
+def _slow(row: dict[str, Any], name: str) -> Any:
+    return _ms(row[name]) if name.endswith("_ms") else row[name]
