@@ -137,7 +137,7 @@ class Ledger:
         """
         if self._waiting_since is None:
             self._waiting_since = self._now()
-        self._spool.put((encode(record, self._epoch_s),))
+        self._spool.put(encode(record, self._epoch_s))
 
     async def drain(self) -> bool:
         """Take all that waits to the database; False where it does not take it."""

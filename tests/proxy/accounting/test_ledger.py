@@ -176,7 +176,7 @@ async def test_what_another_process_left_is_taken_over(tmp_path: Path) -> None:
         assert ledger.lag.rows == 1
         other = Spool(tmp_path, HEADER)
         other.open()
-        other.put([encode(a_record(2), 0.0)])
+        other.put(encode(a_record(2), 0.0))
         other.close()
         clock.pass_by(10)
         assert await ledger.drain()

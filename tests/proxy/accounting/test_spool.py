@@ -23,6 +23,10 @@ def lines(first: int, last: int, width: int = 6) -> list[bytes]:
     return [f"{number:0{width}}\n".encode() for number in range(first, last)]
 
 
+def put(spool: Spool, some: list[bytes]) -> None:
+    spool.put(b"".join(some), len(some))
+
+
 def numbers(spool: Spool) -> list[int]:
     """Take all there is, as the database would."""
     found: list[int] = []
@@ -45,13 +49,13 @@ def full_disk(at_bytes: int) -> Iterator[None]:
 
 def test_what_is_put_comes_once_and_in_order(tmp_path: Path) -> None:
     spool = opened(tmp_path / "spool")
-    spool.put(lines(0, 3))
-    spool.put(lines(3, 5))
+    put(spool, lines(0, 3))
+    put(spool, lines(3, 5))
     assert spool.waiting_rows == 5
     assert spool.waiting_bytes == 35
     assert numbers(spool) == [0, 1, 2, 3, 4]
     assert (spool.waiting_rows, spool.waiting_bytes) == (0, 0)
-    spool.put(lines(5, 6))
+    put(spool, lines(5, 6))
     assert numbers(spool) == [5]
     spool.close()
     assert list((tmp_path / "spool").iterdir()) == []
@@ -59,7 +63,7 @@ def test_what_is_put_comes_once_and_in_order(tmp_path: Path) -> None:
 
 def test_what_the_database_did_not_take_comes_again(tmp_path: Path) -> None:
     spool = opened(tmp_path)
-    spool.put(lines(0, 3))
+    put(spool, lines(0, 3))
     batch = spool.take()
     assert batch is not None
     spool.undo(batch)
@@ -71,11 +75,11 @@ def test_what_the_database_did_not_take_comes_again(tmp_path: Path) -> None:
 def test_files_that_are_full_or_worth_it_go_when_they_are_read(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     for part in range(10):
-        spool.put(lines(part * 1000, part * 1000 + 1000, width=2000))
+        put(spool, lines(part * 1000, part * 1000 + 1000, width=2000))
     assert len(list(tmp_path.iterdir())) > 1
     assert numbers(spool) == list(range(10_000))
     assert list(tmp_path.iterdir()) == []
-    spool.put(lines(0, 1))
+    put(spool, lines(0, 1))
     assert numbers(spool) == [0]
     assert len(list(tmp_path.iterdir())) == 1
     spool.close()
@@ -83,7 +87,7 @@ def test_files_that_are_full_or_worth_it_go_when_they_are_read(tmp_path: Path) -
 
 def test_the_next_process_takes_over_what_was_left(tmp_path: Path) -> None:
     first = opened(tmp_path)
-    first.put(lines(0, 3))
+    put(first, lines(0, 3))
     second = opened(tmp_path)
     assert second.waiting_rows == 0
     assert second.adopt() == 0
@@ -104,7 +108,7 @@ def test_a_full_disk_loses_nothing_and_says_so(
     spool = opened(tmp_path)
     with full_disk(4096):
         for part in range(100):
-            spool.put(lines(part * 10, part * 10 + 10, width=20))
+            put(spool, lines(part * 10, part * 10 + 10, width=20))
         assert spool.held_bytes > 0
         assert spool.waiting_rows == 1000
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
@@ -121,8 +125,8 @@ def test_a_full_disk_loses_nothing_and_says_so(
 def test_what_waits_in_memory_reaches_the_database_too(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     with full_disk(10):
-        spool.put(lines(0, 5))
-        spool.put(lines(5, 7))
+        put(spool, lines(0, 5))
+        put(spool, lines(5, 7))
         batch = spool.take()
         assert batch is not None
         spool.undo(batch)
@@ -137,11 +141,11 @@ def test_beyond_both_limits_records_are_dropped_and_counted(
 ) -> None:
     spool = opened(tmp_path, Room(disk=70, memory=35))
     for number in range(20):
-        spool.put(lines(number, number + 1))
+        put(spool, lines(number, number + 1))
     assert (spool.waiting_rows, spool.dropped) == (15, 5)
     assert logging.CRITICAL in [record.levelno for record in caplog.records]
     assert numbers(spool) == list(range(15))
-    spool.put(lines(20, 21))
+    put(spool, lines(20, 21))
     assert numbers(spool) == [20]
     spool.close()
 
@@ -150,7 +154,7 @@ def test_without_its_folder_records_wait_in_memory(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     spool = opened(folder)
     folder.rmdir()
-    spool.put(lines(0, 2))
+    put(spool, lines(0, 2))
     assert spool.adopt() == 0
     assert spool.waiting_rows == 2
     folder.mkdir()
