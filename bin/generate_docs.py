@@ -147,10 +147,11 @@ DIALECTS_REST = """
   the answer is an estimate: the UTF-8 bytes of all text, calls and schemas by 4, 4 tokens
   for each message and tool, 1,500 for each image, 2,000 for each document without text;
   `x-proxy-applied: input_tokens=estimated` says so.
-- **Responses** that the gateway has made for a provider without them are kept in memory
-  for an hour, 64 MiB in all, by tenant: `previous_response_id`, reading, deleting and
-  `input_items` work as with OpenAI, after a restart no more. `store: false` keeps nothing,
-  `background: true` is refused.
+- **Responses** that the gateway has made for a provider without them are kept in the
+  database, by tenant, for `logging.requestLog.retainDays`: `previous_response_id`, reading,
+  deleting and `input_items` work as with OpenAI, after a restart too. `store: false` keeps
+  nothing, `background: true` is refused. With `retainDays: 0` they are kept in memory
+  alone, for an hour and 64 MiB in all.
 - **Embeddings** come as floats or base64, as asked. Tokens instead of text are refused where
   a provider takes texts alone. Where a provider has none, `embeddings.substitutes` names
   the model that serves.
