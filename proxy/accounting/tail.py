@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from proxy.core.types import Record
@@ -61,7 +61,7 @@ class Tail:
 
     async def watch(
         self, pause_s: float, limit: int = _MOST
-    ) -> AsyncIterator[tuple[list[Record], int]]:
+    ) -> AsyncGenerator[tuple[list[Record], int], None]:
         """Yield what has come and how many were missed; nothing after each pause."""
         watcher = Watcher(limit)
         self._watchers.append(watcher)
