@@ -47,7 +47,7 @@ VARIABLES: Final = (
     Variable("OLLAMA_HOST", "Address of Ollama; 0.0.0.0 means this machine."),
     Variable("HTTPS_PROXY", "Outbound proxy for https providers."),
     Variable("NO_PROXY", "Hosts and networks that are reached without it."),
-    Variable("DATABASE_URL", "Database; not used by this version."),
+    Variable("DATABASE_URL", "Database, such as postgresql://…", ("database", "url")),
     Variable("REDIS_URL", "Server of the shared state.", ("state", "url")),
     Variable("OTEL_EXPORTER_OTLP_ENDPOINT", "Traces; not used by this version."),
 )

@@ -51,7 +51,6 @@ def warn_of_unused_environment(
 ) -> None:
     """Say which variables and flags were given that nothing uses yet."""
     unused = {
-        "DATABASE_URL": "the database is named by database.url",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "no traces are sent by this version",
     }
     for name, subject in unused.items():
