@@ -286,7 +286,10 @@ class Queue:
         if line is not None:
             self._serve(line)
 
-    def _serve(self, line: Line) -> None:
+    def _serve(self, line: Line, *, looks_around: bool = True) -> None:
+        """Give away the slots of one provider; first, of those that who is next would
+        rather have, where it `looks_around`.
+        """
         now, id_ = self._now(), line.provider_id
         while line and not self._slots.is_full(id_):
             pick = line.pick(now, self._loaded_at(id_), self._fits)
@@ -298,6 +301,8 @@ class Queue:
                 continue
             if self._awaits_better(waiter, pick.candidate):
                 return
+            if looks_around and self._got_better(waiter, pick.candidate):
+                continue
             lease = self._slots.try_lease(pick.candidate)
             if lease is None:
                 return
@@ -312,6 +317,20 @@ class Queue:
                 return False
             if self._slots.is_asked(better):
                 return True
+        return False
+
+    def _got_better(self, waiter: Waiter, candidate: Candidate) -> bool:
+        """Serve the lines of those with room that it would rather have; tell whether
+        it was given one. Several come free at once where others have been asked.
+        """
+        for better in waiter.candidates:
+            if better is candidate:
+                break
+            line = self._crowd.lines.get(better.provider.id)
+            if line is not None and self._fits(better):
+                self._serve(line, looks_around=False)
+                if waiter.answer.done():
+                    return True
         return False
 
     def _fits(self, candidate: Candidate) -> bool:

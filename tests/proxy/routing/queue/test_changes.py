@@ -227,3 +227,18 @@ async def test_nothing_worse_is_taken_while_others_are_asked_about_the_best(
     await turn()
     assert guest.lease is not None
     assert guest.lease.candidate.provider.id == "gpu"
+
+
+async def test_the_better_is_taken_whichever_line_is_older(build: Build) -> None:
+    counts = AskedCounts()
+    house = build(counts=counts)
+    house.load(provider("gpu", 1), provider("spare", 5), provider("other", 1))
+    early = await house.ask("a", house.at("spare"))
+    late = await house.ask("b", house.at("gpu"), house.at("spare"))
+    cross = await house.ask("c", house.at("spare"), house.at("gpu"))
+    house.queue.wake()
+    counts.answer()
+    await turn()
+    leases = [guest.lease for guest in (early, late, cross)]
+    served = [lease.candidate.provider.id for lease in leases if lease is not None]
+    assert served == ["spare", "gpu", "spare"]
