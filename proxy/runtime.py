@@ -24,6 +24,8 @@ from proxy.auth.access import Access, OpenAccess
 from proxy.auth.authenticate import Authenticator
 from proxy.auth.local_token import kept_secret
 from proxy.auth.open_keys import make_keyring
+from proxy.cache.flights import Flights
+from proxy.cache.responses import open_cache
 from proxy.config import (
     Config,
     ConfigError,
@@ -43,6 +45,7 @@ from proxy.core.tasks import Tasks
 from proxy.limits.budget import Budgets
 from proxy.limits.rate import RateLimits
 from proxy.limits.spending import NOTHING_SPENT, MemoryBudgets
+from proxy.observability.allowance_gauges import AllowanceGauges, Kept
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
 from proxy.observability.state_gauges import StateGauges
@@ -53,6 +56,7 @@ from proxy.pipeline.desk import Desk
 from proxy.pipeline.durable import DurableStore
 from proxy.pipeline.express import Head, Trip, Wire
 from proxy.pipeline.passage import Passages
+from proxy.pipeline.repeats import Repeats
 from proxy.pipeline.translator import Translator
 from proxy.relay.client import Client
 from proxy.relay.origin import Origin, Tls, read_origin
@@ -80,6 +84,7 @@ class Generation:
     access: Access
     log: RequestLog
     pipeline: Pipeline
+    repeats: Repeats | None
 
 
 class Runtime:
@@ -139,7 +144,10 @@ class Runtime:
             self.tasks,
             config,
         )
-        self.allowance = self._allowance(config)
+        self.allowance = allowance = self._allowance(config)
+        self.metrics.add(
+            AllowanceGauges(allowance.refused, lambda: allowance.aside_usd, self._kept)
+        )
         # What is made anew by each: see _generation.
         self._former: list[Generation] = []
         self._take(self._generation(loaded, None))
@@ -169,6 +177,8 @@ class Runtime:
         await self._stack.enter_async_context(self.sandbox)
         if self.keyring is not None:
             self.tasks.start(self.keyring.follow(), "keep up with the keys")
+        if self.records is not None:
+            self.tasks.start(self._spending.follow(), "keep up with what was spent")
         self._rebuild()
         self.registry.on_change(self._rebuild)
         self.metrics.feed(
@@ -319,6 +329,7 @@ class Runtime:
         """Make what follows from one configuration; keep what has not changed."""
         config = loaded.config
         access, log = self._access(config, before), self._log(config, before)
+        repeats = self._repeats(config, before)
         carrier = Carrier(
             config,
             self.client,
@@ -338,22 +349,43 @@ class Runtime:
                 access,
                 self.allowance,
                 self.authenticator,
+                repeats,
             ),
             Desk(log, self.metrics, self._ledger(config), self.tail),
             self.dispatch,
             instance_id=self._instance_id,
             look_again=self.discovery.look_now,
         )
-        return Generation(loaded, access, log, pipeline)
+        return Generation(loaded, access, log, pipeline, repeats)
 
     def _allowance(self, config: Config) -> Allowance:
         state, records = self.state, self.records
         before = NOTHING_SPENT if records is None else records.usage
+        self._spending = MemoryBudgets(before)
         return Allowance(
             RateLimits(config.rate_limits, state.rates, state.slots),
-            Budgets(config.budgets, MemoryBudgets(before)),
+            Budgets(config.budgets, self._spending),
             self.catalog,
         )
+
+    def _kept(self) -> Kept | None:
+        repeats = self._now.repeats
+        return None if repeats is None else Kept(repeats.counts, *repeats.size)
+
+    def _repeats(self, config: Config, before: Generation | None) -> Repeats | None:
+        """Keep what was kept as long as nothing makes other answers of it."""
+        if before is not None:
+            old = before.loaded.config
+            if (old.cache, old.models, old.providers) == (
+                config.cache,
+                config.models,
+                config.providers,
+            ):
+                return before.repeats
+        cache = open_cache(config.cache)
+        if cache is None:
+            return None
+        return Repeats(cache, Flights(self.tasks), self.catalog)
 
     def _access(self, config: Config, before: Generation | None) -> Access:
         # Heads remember by it that they were admitted (docs/adr/0007).

@@ -36,6 +36,11 @@ class Stored(msgspec.Struct, frozen=True):
 class ReplyStore(Protocol):
     """Keeps replies for a while; may forget any at any time."""
 
+    @property
+    def size_bytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
     async def get(self, key: bytes) -> Stored | None: ...
 
     async def put(self, key: bytes, stored: Stored) -> None: ...
@@ -91,6 +96,11 @@ class ResponseCache:
 
     def __init__(self, store: ReplyStore) -> None:
         self._store = store
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Answer how many replies are kept, and in how many bytes."""
+        return len(self._store), self._store.size_bytes
 
     async def find(self, asked: Asked) -> Stored | None:
         return await self._store.get(asked.key) if asked.reads else None

@@ -1,8 +1,6 @@
-"""Keys of the full product that this version does not heed.
-
-Where heeding it is what keeps somebody out or a bill down, setting it is an
-error: nothing is ever accepted and silently not done. The others are warned
-about. A row goes when the part it names arrives.
+"""Keys of the full product that this version does not heed: setting one is warned about,
+as nothing is ever accepted and silently not done. A row goes when the part it names
+arrives.
 """
 
 from __future__ import annotations
@@ -18,10 +16,6 @@ from proxy.config.schema_policy import AuthConfig
 from proxy.config.schema_providers import ProviderEntry
 from proxy.config.validate import Validated
 
-_REFUSED: Final = {
-    "cache.enabled": "replies are not cached by this version; leave the key out",
-}
-
 _IGNORED: Final[Mapping[str, str]] = {
     "logging.request_log.bodies": "bodies are not stored yet",
 }
@@ -32,13 +26,9 @@ _ANY_PROVIDER: Final = ProviderEntry(id="any", kind="demo")
 _NO_EFFECT: Final = "has no effect in this version"
 
 
-def refuse_what_is_not_there(read: Validated, report: Report) -> None:
+def warn_of_what_is_not_there(read: Validated, report: Report) -> None:
     """Say which keys were set that this version does not heed."""
     usual = File()
-    for place, message in _REFUSED.items():
-        key, value = _at(read.file, place)
-        if value != _at(usual, place)[1]:
-            report.error(key, message)
     _warn_of_ignored((), read.file, usual, _IGNORED, report)
     for at, entry in read.providers:
         path: Path = ("providers", at)

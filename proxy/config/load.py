@@ -11,7 +11,7 @@ from typing import Any, Final
 from proxy.config import env
 from proxy.config.assemble import Assembly
 from proxy.config.expand import Expander
-from proxy.config.later import refuse_what_is_not_there, warn_of_unused_environment
+from proxy.config.later import warn_of_unused_environment, warn_of_what_is_not_there
 from proxy.config.options import Options
 from proxy.config.problems import Path, Problem, Report, Source, dotted
 from proxy.config.reading import read_file
@@ -66,7 +66,7 @@ def load(
     _overlay_flags(tree, argv_options, report)
     read = validate(tree, report)
     config = Assembly(argv_options, environ, report).config(tree, read)
-    refuse_what_is_not_there(read, report)
+    warn_of_what_is_not_there(read, report)
     warn_of_unused_environment(environ, argv_options, config.auth, report)
     report.raise_errors()
     sources = {dotted(path): str(at) for path, at in report.sources.items() if path}

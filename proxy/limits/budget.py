@@ -33,6 +33,8 @@ _THIS: Final = {"key": "this key", "tenant": "this tenant"}
 class BudgetReached(CallerFault):
     """A budget holds the request off: 402 `budget_exceeded`."""
 
+    lines: Final = ""
+
 
 class Held:
     """Money that is set aside, until the end of its `with`.
@@ -88,6 +90,11 @@ class Budgets:
         if not self.is_on and principal.budget is None:
             return False
         return bool(self._draws(principal))
+
+    @property
+    def aside_usd(self) -> float:
+        """How much is set aside here for requests under way."""
+        return self._counters.aside / NANO
 
     def try_reserve(
         self, principal: Principal, estimate_usd: float | None

@@ -25,6 +25,7 @@ LIFETIME_S: Final = 3600.0
 _DAY_S: Final = 86_400
 _LOAD_TIMEOUT_S: Final = 1.0
 _LOAD_AGAIN_S: Final = 10.0
+_FOLLOW_S: Final = 5.0
 _log: Final = logging.getLogger("local_ai.limits")
 
 Kind = Literal["key", "tenant"]
@@ -87,6 +88,11 @@ NOTHING_SPENT: Final = NothingSpent()
 
 class BudgetCounters(Protocol):
     """Sets money aside before the work; settled when its cost is known."""
+
+    @property
+    def aside(self) -> int:
+        """What this process has set aside, in nano-dollars."""
+        ...
 
     def try_reserve(self, draws: tuple[Draw, ...], amount: int) -> Lease | Spent | None:
         """Set aside in all accounts or none; None where `reserve` must be awaited."""
@@ -154,6 +160,31 @@ class MemoryBudgets:
                 book.aside -= lease.amount
             book.of_day += cost
             book.of_month += cost
+
+    async def follow(self) -> None:
+        """Keep up with what other processes have spent, until cancelled."""
+        while True:
+            await clock.sleep(_FOLLOW_S)
+            try:
+                await self.refresh()
+            except Exception as error:
+                _log.warning("What others have spent is not known: %s", error)
+
+    async def refresh(self) -> None:
+        """Take over what is stored by now, where it is more than what is known here."""
+        for account, book in tuple(self._books.items()):
+            today = _date(self._now())
+            if book.is_loaded:
+                found = await self._before.spent_by_day(*account, f"{today[:7]}-01")
+                if _date(self._now()) == today:
+                    self._book(account, self._now())
+                    day, month = _sums(found, today)
+                    book.of_day = max(book.of_day, day)
+                    book.of_month = max(book.of_month, month)
+
+    @property
+    def aside(self) -> int:
+        return sum(lease.amount for _, lease in self._leases.values())
 
     def spent(self, account: Account) -> tuple[int, int, int]:
         """Answer what was spent in this day and month, and what is set aside."""
@@ -227,11 +258,16 @@ class MemoryBudgets:
                 return
             book.is_loaded = True
             # Midnight may have passed in between.
-            then = _date(self._now())
+            then, (day, month) = _date(self._now()), _sums(found, today)
             if then == today:
-                book.of_day += to_nano(found.get(today, 0.0))
+                book.of_day += day
             if then[:7] == today[:7]:
-                book.of_month += sum(to_nano(usd) for usd in found.values())
+                book.of_month += month
+
+
+def _sums(found: Mapping[str, float], today: str) -> tuple[int, int]:
+    """Answer what was spent today and in this month."""
+    return to_nano(found.get(today, 0.0)), sum(to_nano(usd) for usd in found.values())
 
 
 def to_nano(usd: float) -> int:

@@ -8,6 +8,7 @@ about: then neither `is_on` nor the principal's own `is_limited` holds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, Protocol
@@ -20,12 +21,12 @@ from proxy.limits.budget import BudgetReached, Budgets, Held
 from proxy.limits.estimate import estimate_tokens
 from proxy.limits.plan import Plan
 from proxy.limits.rate import RateLimits, Reserved
+from proxy.pipeline.end_user import end_user
 from proxy.pipeline.tariff import Costs, Tariff, costs_of
 from proxy.routing.catalog import Catalog, Resolution
 
 _LEFT: Final = 499
 _ADDRESSES: Final = 4096
-_LONGEST_USER: Final = 256
 _NO_SIZE: Final = (0, 0)
 _WRITING: Final = frozenset({
     "chat", "completions", "responses", "messages", "ollama_chat", "ollama_generate",
@@ -119,13 +120,17 @@ UNLIMITED: Final = Reservation(None)
 
 
 class Allowance:
-    """Holds callers to limits and budgets. It outlives a reload: see `adopt`."""
+    """Holds callers to limits and budgets. It outlives a reload: see `adopt`.
+
+    `refused` counts those that were held off, by code.
+    """
 
     def __init__(
         self, limits: RateLimits, budgets: Budgets, catalog: Callable[[], Catalog]
     ) -> None:
         self._limits = limits
         self._budgets = budgets
+        self.refused: Counter[str] = Counter()
         self._catalog = catalog
         self._group = lru_cache(maxsize=_ADDRESSES)(group_of)
         self.is_on = limits.is_on or budgets.is_on
@@ -139,6 +144,11 @@ class Allowance:
     def has_budget(self, principal: Principal) -> bool:
         """Tell whether a budget holds: who may be asked then depends on prices."""
         return self._budgets.hold(principal)
+
+    @property
+    def aside_usd(self) -> float:
+        """How much money is set aside for requests under way."""
+        return self._budgets.aside_usd
 
     def asks_for_model(self, principal: Principal) -> bool:
         """Tell whether it matters of which model a request is."""
@@ -217,8 +227,7 @@ class Allowance:
         if limits.by_model:
             model = _id_of(self._resolved(operation, asked))
         if limits.by_user and principal.user is None:
-            said = asked.value("user")
-            user = said[:_LONGEST_USER] if isinstance(said, str) and said else None
+            user = end_user(asked)
         return limits.plan_of(principal, address, model, user)
 
     def _resolved(self, operation: str, asked: Asked) -> Resolution:

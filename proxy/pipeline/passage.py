@@ -27,6 +27,7 @@ from proxy.pipeline.checks import check_one_model, check_size, wrong_type
 from proxy.pipeline.model import members_of
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.pipeline.passing import PLAIN, WRITES, Passing, pinned_at
+from proxy.pipeline.repeats import Repeats
 from proxy.relay.client import Outgoing
 from proxy.routing import select
 from proxy.routing.catalog import Catalog
@@ -70,6 +71,7 @@ class Passages:
     access: Access
     allowance: Allowance
     authenticator: Authenticator | None = None
+    repeats: Repeats | None = None
 
     async def asked(
         self, call: Call, record: Record, principal: Principal

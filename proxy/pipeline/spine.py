@@ -17,6 +17,7 @@ from proxy.core.call import Call, Reply
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.run import in_task
 from proxy.core.types import Headers, Pair, Principal, Record
+from proxy.limits.budget import BudgetReached
 from proxy.limits.rate import LimitReached
 from proxy.pipeline import heads, model, nearby
 from proxy.pipeline.allowance import Asked
@@ -86,6 +87,9 @@ class Pipeline:
             catalog,
             config.embeddings.substitutes,
         )
+        self._repeats = passages.repeats
+        if self._repeats is not None:
+            self._express.closed = True  # it asks providers alone
         self._unified = Unified(passages.registry, catalog, self._max_body_bytes)
         self._draining = False
 
@@ -165,10 +169,16 @@ class Pipeline:
                 check_one_model(request.members, course.principal)
             if self._allowance.is_on or course.principal.is_limited:
                 await self._reserve(course, request)
-            if operation.name in nearby.OPERATIONS:
-                await self._nearby.serve(course, request)
-            else:
-                await self._attempts.serve(course, request)
+            await self._answer(course, request)
+
+    def _answer(
+        self, course: Course, request: model.ModelRequest
+    ) -> Coroutine[Any, Any, None]:
+        is_nearby = course.call.operation in nearby.OPERATIONS
+        serve = self._nearby.serve if is_nearby else self._attempts.serve
+        if self._repeats is None:
+            return serve(course, request)
+        return self._repeats.serve(course, request, serve)
 
     async def _to_the_end(
         self, course: Course, work: Coroutine[Any, Any, None]
@@ -243,10 +253,7 @@ class Pipeline:
             return
         if self._allowance.is_on or course.principal.is_limited:
             await self._reserve(course, request)
-        if course.call.operation in nearby.OPERATIONS:
-            await self._nearby.serve(course, request)
-        else:
-            await self._attempts.serve(course, request)
+        await self._answer(course, request)
 
     async def _reserve(
         self, course: Course, asked: Asked, operation: str | None = None
@@ -259,7 +266,8 @@ class Pipeline:
             if found is None:
                 await in_task()
                 found = await allowance.reserve(*who)
-        except LimitReached as error:
+        except (LimitReached, BudgetReached) as error:
+            allowance.refused[error.code] += 1
             course.lines = error.lines
             raise
         course.reservation, course.lines = found, found.lines

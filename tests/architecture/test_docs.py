@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from proxy.accounting.ledger import Lag
 from proxy.accounting.ledger_gauges import LedgerGauges
 from proxy.core.errors import CATALOGUE
+from proxy.observability.allowance_gauges import AllowanceGauges, Kept
 from proxy.observability.metrics import Metrics
 from proxy.observability.state_gauges import StateGauges
 from tests.architecture.source import ROOT, assert_none, tracked_files
@@ -53,6 +54,7 @@ def test_every_metric_is_documented_and_no_other() -> None:
     metrics = Metrics()
     metrics.add(LedgerGauges(lambda: Lag(0, 0, 0.0, 0, 0, 0, None)))
     metrics.add(StateGauges(lambda: False, dict))
+    metrics.add(AllowanceGauges({}, float, lambda: Kept({}, 0, 0)))
     exposition = metrics.exposition()[0].decode()
     exposed = {
         name

@@ -1,27 +1,14 @@
-"""What this version does not do is refused or warned about, never taken silently."""
+"""What this version does not do is warned about, never taken silently."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxy.config.later import refuse_what_is_not_there
+from proxy.config.later import warn_of_what_is_not_there
 from proxy.config.problems import Report
 from proxy.config.schema import File
 from proxy.config.validate import Validated
 from tests.proxy.config.conftest import Faults, Read
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (
-            "cache: {enabled: true}",
-            "1: cache.enabled: replies are not cached by this version; leave the key out",
-        ),
-    ],
-)
-def test_what_would_guard_is_refused(faults: Faults, text: str, told: str) -> None:
-    assert faults(text) == [told]
 
 
 def test_a_database_may_be_named(read: Read) -> None:
@@ -63,7 +50,7 @@ def test_with_authentication_on_it_has(read: Read) -> None:
 
 def test_defaults_are_refused_nothing() -> None:
     report = Report()
-    refuse_what_is_not_there(Validated(File(), (), ()), report)
+    warn_of_what_is_not_there(Validated(File(), (), ()), report)
     assert not report.errors
     assert not report.warnings
 

@@ -104,6 +104,42 @@ async def test_what_was_read_before_midnight_is_not_of_the_new_day(
     assert counters.spent(ACCOUNT)[:2] == (0, 3 * NANO // 4)
 
 
+async def test_what_others_have_spent_is_taken_over(
+    counters: MemoryBudgets, before: FakeBefore, clock: Clock
+) -> None:
+    lease = await counters.reserve(DRAWS, NANO // 4)
+    assert isinstance(lease, Lease)
+    counters.settle(lease, NANO // 4)
+    # Not all of our own is stored yet, and some that is another's.
+    before.days["key", "k1"] = {"2026-11-20": 0.5, "2026-11-21": 0.125}
+    await counters.refresh()
+    assert counters.spent(ACCOUNT)[:2] == (NANO // 4, 5 * NANO // 8)
+    before.days["key", "k1"] = {"2026-11-21": 1.0}
+    await counters.refresh()
+    assert counters.spent(ACCOUNT)[:2] == (NANO, NANO)
+    assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
+    clock.at += 86_400
+    before.days["key", "k1"] = {"2026-11-21": 1.0}
+    await counters.refresh()
+    assert counters.spent(ACCOUNT)[:2] == (0, NANO)
+
+
+async def test_it_goes_on_following_while_storage_is_away(
+    counters: MemoryBudgets, before: FakeBefore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.limits.spending._FOLLOW_S", 0.0)
+    await counters.reserve(DRAWS, 1)
+    before.failure = ConnectionError("away")
+    following = asyncio.ensure_future(counters.follow())
+    while len(before.asked) < 3:
+        await asyncio.sleep(0)
+    before.failure = None
+    before.days["key", "k1"] = {"2026-11-21": 0.5}
+    while counters.spent(ACCOUNT)[0] == 0:
+        await asyncio.sleep(0)
+    following.cancel()
+
+
 async def test_a_lease_that_nobody_settles_comes_back(
     counters: MemoryBudgets, clock: Clock
 ) -> None:
