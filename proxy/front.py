@@ -83,7 +83,7 @@ class Front:
         )
         self._fast_door = FastDoor(
             reader=self._reader,
-            begin=runtime.begin,
+            now=runtime,
             run=runtime.run,
             taken=runtime.metrics.fast_path(taken=True, reason="hot"),
             count=runtime.metrics.fast_path,

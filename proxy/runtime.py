@@ -54,7 +54,6 @@ from proxy.pipeline.allowance import Allowance
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.desk import Desk
 from proxy.pipeline.durable import DurableStore
-from proxy.pipeline.express import Head, Trip, Wire
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.repeats import Repeats
 from proxy.pipeline.translator import Translator
@@ -217,10 +216,6 @@ class Runtime:
         return None if self.keyring is None else self.keyring.authenticator
 
     # -- calls, whatever generation they began with -------------------------------
-
-    def begin(self, wire: Wire, head: Head, body: bytes, id_: str) -> Trip | None:
-        """Serve a usual call by the configuration of now; None: it is to be `run`."""
-        return self.pipeline.begin(wire, head, body, id_)
 
     def run(
         self, call: Call, reply: Reply, cancel: Callable[[], object] | None = None
@@ -416,6 +411,7 @@ class Runtime:
         self._now = generation
         self.loaded, self.config = generation.loaded, generation.loaded.config
         self.access, self.pipeline = generation.access, generation.pipeline
+        self.express = generation.pipeline.express
 
     def _generations(self) -> list[Generation]:
         return [self._now, *self._former]

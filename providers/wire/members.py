@@ -73,8 +73,8 @@ class Members:
 
     def signature(self, deciding: Collection[str]) -> tuple[bytes | str | None, ...]:
         """The text of some members and the names of all: a key to remember by."""
-        get = self._raws.get
-        return (*[(raw := get(n)) and bytes(raw) for n in deciding], *self._raws)
+        raws = self._raws
+        return (*[bytes(raws[n]) if n in raws else None for n in deciding], *raws)
 
     def signature_size(self, deciding: Collection[str]) -> int:
         """How many bytes a signature would keep."""

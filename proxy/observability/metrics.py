@@ -193,12 +193,15 @@ class _Series:
             tokens = self.tokens
             tokens.prompt += record.prompt_tokens or 0
             tokens.completion += record.completion_tokens or 0
-            tokens.cached += record.cached_tokens or 0
-            tokens.reasoning += record.reasoning_tokens or 0
-            if record.cost_usd is None:
+            if record.cached_tokens:
+                tokens.cached += record.cached_tokens
+            if record.reasoning_tokens:
+                tokens.reasoning += record.reasoning_tokens
+            cost_usd = record.cost_usd
+            if cost_usd is None:
                 tokens.unpriced += 1
-            else:
-                tokens.cost_usd += record.cost_usd
+            elif cost_usd:
+                tokens.cost_usd += cost_usd
 
 
 @dataclass(slots=True)

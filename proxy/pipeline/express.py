@@ -19,7 +19,6 @@ from typing import Final, Protocol
 from providers.wire.counts import openai_usage_in
 from providers.wire.members import MalformedJSON, Members, read_members
 from providers.wire.usage import Usage
-from proxy.auth.authenticate import Authenticator
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import GatewayError
@@ -105,65 +104,80 @@ class Express:
         self._authenticator = passages.authenticator
         self._allowance = passages.allowance
         self.desk = desk
-        self.ticker: Final = ticker
-        self.join: Final = join
+        self._ticker = ticker
+        self._join = join
         self.under_way: Final[set[Trip]] = set()
         self.closed = False
 
     def begin(self, wire: Wire, head: Head, body: bytes, id_: str) -> Trip | None:
         """Send a request if it is a usual one; None: it goes the whole way."""
         started_at = clock.monotonic()
-        headers = head.headers
-        memo = headers.memo
-        if self.closed or memo.get(self._access) != ():
-            return None
-        if self._authenticator is not None:
-            principal = self._who(self._authenticator, headers)
-        else:
-            principal = ANYONE
         try:
             members = read_members(body)
         except MalformedJSON:
             return None
-        shape: Shape | None = memo.get(
-            (head.where.operation, *members.signature(DECIDING))
-        )
-        track = None if shape is None else shape.track
-        if (
-            track is None
-            or track.principal is not principal
-            or track.catalog is not self._catalog()
-            or len(body) > track.resolution.ample_bytes
-        ):
+        track = self._track(head, members)
+        if track is None or len(body) > track.resolution.ample_bytes:
             return None
+        order = track.order
+        if order.set_fields or order.drop_fields:
+            body = members.splice(order.set_fields, order.drop_fields)
         lease = self.dispatch.lease_if_all_is_well(track.candidate)
         if lease is None:
             return None
-        connection = track.pool.take()
+        reservation, connection = None, track.pool.take()
         if connection is None:
             lease.release()
             return None
-        reservation = None
-        if self._allowance.is_on or principal.is_limited:
+        if self._allowance.is_on or track.principal.is_limited:
             passing = Passing(track.model, members, head.where.operation)
-            reservation = self._reserved(principal, wire.peer, passing)
+            reservation = self._reserved(track.principal, wire.peer, passing)
             if reservation is None:
                 track.pool.give_back(connection)
                 lease.release()
                 return None
-        order = track.order
-        if order.set_fields or order.drop_fields:
-            body_out = members.splice(order.set_fields, order.drop_fields)
-        else:
-            body_out = body
-        trip = Trip(
-            self, wire, head, members, track, lease, connection, id_, started_at
-        )
-        trip.reservation = reservation
+        trip = Trip(self, wire, head, members, track, id_, started_at)
+        trip.lease, trip.connection = lease, connection
+        trip.sent_at, trip.reservation = lease.taken_at, reservation
+        if not self.under_way:
+            self._ticker.add(self)
         self.under_way.add(trip)
-        self.ticker.add(trip)
-        write(connection, "POST", track.lines, body_out, trip)
+        write(connection, "POST", track.lines, body, trip)
         return trip
+
+    def _track(self, head: Head, members: Members) -> Track | None:
+        """Find the track of a request that is let in; None: who refuses it is asked."""
+        memo, principal = head.headers.memo, ANYONE
+        if self.closed or memo.get(self._access) != ():
+            return None
+        if self._authenticator is not None:
+            try:
+                known = self._authenticator.try_authenticate(head.headers)
+            except GatewayError:
+                return None
+            if known is None:
+                return None
+            principal = known
+        shape: Shape | None = memo.get(
+            (head.where.operation, *members.signature(DECIDING))
+        )
+        track = None if shape is None else shape.track
+        if track is None or track.principal is not principal:
+            return None
+        return track if track.catalog is self._catalog() else None
+
+    def tick(self, now: float) -> None:
+        """Let those join that take long."""
+        for trip in tuple(self.under_way):
+            if now - trip.sent_at >= JOIN_S:
+                self.take_over(trip)
+        if not self.under_way:
+            self._ticker.discard(self)
+
+    def take_over(self, trip: Trip) -> Ride:
+        """Let a trip go on as all others do."""
+        self.under_way.discard(trip)
+        return self._join(trip)
 
     def _reserved(
         self, principal: Principal, peer: str, asked: Passing
@@ -176,12 +190,6 @@ class Express:
             return allowance.try_reserve(principal, peer, asked.operation, asked)
         except GatewayError:
             return None
-
-    def _who(self, authenticator: Authenticator, headers: Headers) -> Principal | None:
-        try:
-            return authenticator.try_authenticate(headers)
-        except GatewayError:
-            return None  # refused where all others are
 
 
 class Trip:
@@ -201,6 +209,12 @@ class Trip:
         "wire",
     )
 
+    # Set before it is sent.
+    connection: Connection
+    lease: Lease
+    reservation: Reservation | None
+    sent_at: float
+
     def __init__(
         self,
         express: Express,
@@ -208,8 +222,6 @@ class Trip:
         head: Head,
         members: Members,
         track: Track,
-        lease: Lease,
-        connection: Connection,
         id_: str,
         started_at: float,
     ) -> None:
@@ -218,12 +230,8 @@ class Trip:
         self.head = head
         self.members = members
         self.track = track
-        self.lease = lease
-        self.connection = connection
         self.id = id_
         self.started_at = started_at
-        self.sent_at = lease.taken_at
-        self.reservation: Reservation | None = None
 
     @property
     def resolution(self) -> Resolution:
@@ -239,7 +247,6 @@ class Trip:
             return
         track, express, lease = self.track, self._express, self.lease
         express.under_way.discard(self)
-        express.ticker.discard(self)
         record = self._record(head_at, len(body))
         note_usage(record, track.order, usage)
         lease.release()
@@ -269,10 +276,6 @@ class Trip:
 
     # -- who else may end it --------------------------------------------------------
 
-    def tick(self, now: float) -> None:
-        if now - self.sent_at >= JOIN_S:
-            self._join()
-
     def cancel(self) -> None:
         """The caller has gone."""
         self._join().course.leave()
@@ -282,10 +285,7 @@ class Trip:
         self._join().course.interrupt(error)
 
     def _join(self) -> Ride:
-        express = self._express
-        express.under_way.discard(self)
-        express.ticker.discard(self)
-        return express.join(self)
+        return self._express.take_over(self)
 
     def _record(self, head_at: float, size: int) -> Record:
         """What the way of all others would have written down."""
@@ -304,6 +304,7 @@ class Trip:
         if principal is not ANYONE:
             record.tenant, record.key = principal.tenant, principal.key
         record.user_agent = head.headers.get("user-agent")
+        record.trace_parent = head.headers.get("traceparent")
         members = self.members
         if "user" in members or "metadata" in members:
             record.end_user = end_user(members)

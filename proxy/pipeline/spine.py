@@ -26,7 +26,7 @@ from proxy.pipeline.carry import Carrier, Ride
 from proxy.pipeline.checks import check_one_model
 from proxy.pipeline.desk import Desk
 from proxy.pipeline.end_user import end_user
-from proxy.pipeline.express import Express, Head, Trip, Wire
+from proxy.pipeline.express import Express, Trip
 from proxy.pipeline.order import Course
 from proxy.pipeline.passage import (
     FORWARD,
@@ -47,7 +47,7 @@ _log: Final = logging.getLogger("local_ai.pipeline")
 
 
 class Pipeline:
-    """`run` serves one call."""
+    """`run` serves one call; `express` those usual ones that need no coroutine."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Pipeline:
             via,
             Tracks(catalog, carrier),
         )
-        self._express = Express(passages, dispatch, desk, carrier.ticker, self._join)
+        self.express = Express(passages, dispatch, desk, carrier.ticker, self._join)
         self._nearby = nearby.Nearby(
             self._attempts,
             carrier.translator,
@@ -89,13 +89,13 @@ class Pipeline:
         )
         self._repeats = passages.repeats
         if self._repeats is not None:
-            self._express.closed = True  # it asks providers alone
+            self.express.closed = True  # it asks providers alone
         self._unified = Unified(passages.registry, catalog, self._max_body_bytes)
         self._draining = False
 
     @property
     def active(self) -> int:
-        return len(self._courses) + len(self._express.under_way)
+        return len(self._courses) + len(self.express.under_way)
 
     @property
     def draining(self) -> bool:
@@ -109,17 +109,13 @@ class Pipeline:
         return not self.active
 
     def stop_accepting(self) -> None:
-        self._draining = self._express.closed = True
+        self._draining = self.express.closed = True
 
     def interrupt_all(self, error: GatewayError) -> None:
-        for trip in tuple(self._express.under_way):
+        for trip in tuple(self.express.under_way):
             trip.interrupt(error)
         for course in tuple(self._courses):
             course.interrupt(error)
-
-    def begin(self, wire: Wire, head: Head, body: bytes, id_: str) -> Trip | None:
-        """Serve a call without a coroutine, if it is a usual one; else it is to be `run`."""
-        return self._express.begin(wire, head, body, id_)
 
     def run(
         self, call: Call, reply: Reply, cancel: Callable[[], object] | None = None

@@ -23,7 +23,8 @@ class Sink(Protocol):
     """Who a reply is for. `on_end`, `on_whole` or `on_failed` comes once and last.
 
     `on_whole` is a reply that came in one read, as most that are no streams do: it
-    comes instead of all others, when the connection is free, and raises nothing.
+    comes instead of all others, when the connection is free, and raises nothing. Its
+    head's `length` may be another's: the body tells.
     """
 
     def on_head(self, head: ReplyHead) -> None: ...
@@ -261,6 +262,17 @@ class Connection(asyncio.Protocol):
     def _read_head(self, data: bytes) -> None:
         self.used = False  # it answers: lost from here on, it was not stale
         at = 0
+        sink = self._sink
+        if (
+            not self._held
+            and sink is not None
+            and self._method != "HEAD"
+            and (found := self._heads.read_again(data)) is not None
+        ):
+            head, at = found
+            self._free(head, is_clean=True)
+            sink.on_whole(head, data[at:])
+            return
         if self._held:
             data = self._held + data
         elif 4 < (end := data.find(b"\r\n\r\n") + 4) <= HEAD_LIMIT:
@@ -289,7 +301,7 @@ class Connection(asyncio.Protocol):
         length = head.length
         if length is not None and len(rest) >= length and head.status != 101:
             self._held = b""
-            self._free(head, len(rest) == length)
+            self._free(head, is_clean=len(rest) == length)
             sink.on_whole(head, rest if len(rest) == length else rest[:length])
             return
         self._head = head
@@ -311,10 +323,10 @@ class Connection(asyncio.Protocol):
         sink, head = self._sink, self._head
         assert sink is not None and head is not None
         self._decoder = self._head = None
-        self._free(head, not decoder.rest)
+        self._free(head, is_clean=not decoder.rest)
         sink.on_end(decoder.trailers)
 
-    def _free(self, head: ReplyHead, is_clean: bool) -> None:
+    def _free(self, head: ReplyHead, *, is_clean: bool) -> None:
         """Give the connection back, if it can carry another request."""
         self._sink = self._deliver = None
         if self._paused:

@@ -57,6 +57,12 @@ class ReplyHead:
                 return value
         return None
 
+    def sized(self, length: int) -> ReplyHead:
+        """Answer the head of a reply that differs in its length only."""
+        return ReplyHead(
+            self.status, self.pairs, length, False, self.keep_alive, self.memo
+        )
+
 
 def write_request(method: str, target: str, pairs: Iterable[Pair]) -> bytes:
     """Encode a request head but for its closing blank line.
@@ -84,6 +90,25 @@ class HeadReader:
 
     def __init__(self) -> None:
         self._known: dict[bytes, ReplyHead] = {}
+        # Of the last head with a length: what stood before and behind the number.
+        self._before = self._after = b""
+        self._last: ReplyHead | None = None
+
+    def read_again(self, data: bytes) -> tuple[ReplyHead, int] | None:
+        """Find the last head again before a whole body: it, and where the body begins.
+
+        Its `length` is that of another reply. None where what came is anything else.
+        """
+        before, last = self._before, self._last
+        if last is None or not data.startswith(before):
+            return None
+        start = len(before)
+        end = data.find(b"\r", start, start + 16)
+        number = data[start:end]
+        if end < 0 or not number.isdigit() or not data.startswith(self._after, end):
+            return None
+        end += len(self._after)
+        return (last, end) if len(data) == end + int(number) else None
 
     def read(self, raw: bytes, method: str) -> ReplyHead:
         """As `read_reply`."""
@@ -97,12 +122,10 @@ class HeadReader:
         head = self._known.get(key := raw[:start] + b"\0" + raw[end:])
         if head is None:
             head = self._remember(key, read_reply(raw, method))
-        status = head.status
-        if status in _BODILESS:
+        if head.status in _BODILESS or head.status < 200:
             return head
-        return ReplyHead(
-            status, head.pairs, int(raw[start:end]), False, head.keep_alive, head.memo
-        )
+        self._before, self._after, self._last = raw[:start], raw[end:], head
+        return head.sized(int(raw[start:end]))
 
     def _read_unsized(self, raw: bytes, method: str) -> ReplyHead:
         head = read_reply(raw, method)

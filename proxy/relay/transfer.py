@@ -221,6 +221,8 @@ class Transfer(ABC):
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         self._connection = None
+        if head.length != len(body):
+            head = head.sized(len(body))
         self.head = head
         self.head_at = now = self._now()
         if body:

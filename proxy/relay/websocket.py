@@ -156,7 +156,7 @@ class WebSocketTransfer:
         self._reply.feed_from(connection)
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
-        self.on_head(head)
+        self.on_head(head.sized(len(body)))
         self.on_data(body)
         self.on_end(())
 

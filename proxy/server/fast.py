@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 
@@ -20,11 +20,17 @@ from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
 from proxy.core.run import Run
 from proxy.observability.metrics import Tally
-from proxy.pipeline.express import Head, Trip, Wire
+from proxy.pipeline.express import Express, Trip
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
 from proxy.server.reply import JOIN_BELOW, TransportReply
+
+
+class Serving(Protocol):
+    """What serves by the configuration of now."""
+
+    express: Express
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class FastDoor:
     """
 
     reader: HeadReader
-    begin: Callable[[Wire, Head, bytes, str], Trip | None]
+    now: Serving
     run: Callable[[Call, Reply, Callable[[], object]], Coroutine[Any, Any, None]]
     taken: Tally
     count: Callable[[bool, str], Tally]
@@ -55,6 +61,7 @@ class FastHandler(Handler):
         "_door",
         "_going_on",
         "_have",
+        "_last",
         "_left_to_aiohttp",
         "_pending",
         "_pieces",
@@ -64,6 +71,8 @@ class FastHandler(Handler):
     def __init__(self, manager: web.Server, *, door: FastDoor, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._door = door
+        # The same caller sends the same head again and again.
+        self._last: HotHead | None = None
         self._left_to_aiohttp = False
         self._run: Run | Trip | None = None
         self._pending: tuple[HotHead, int] | None = None
@@ -111,6 +120,17 @@ class FastHandler(Handler):
 
     def _consider(self, data: bytes) -> None:
         """Take a request off what came, or keep it for more, or leave it."""
+        if (last := self._last) is not None:
+            end, length = last.again(data)
+            if (
+                end
+                and len(data) == end + length
+                and length <= self._door.max_body_bytes
+            ):
+                if self._head_timer is not None:
+                    self._disarm()
+                self._take(last, data[end:])
+                return
         reader = self._door.reader
         end = data.find(b"\r\n\r\n") + 4
         if end < 4:
@@ -124,6 +144,7 @@ class FastHandler(Handler):
         if found is None or found[1] > self._door.max_body_bytes:
             self._leave(data, reader.reason if found is None else "size")
             return
+        self._last = found[0]
         if self._head_timer is not None:
             self._disarm()
         if len(data) == end + found[1]:
@@ -172,7 +193,7 @@ class FastHandler(Handler):
         if self.is_proxied:
             self.note_client(head.headers)
         if not door.is_closing():
-            self._run = door.begin(self, head, body, id_)
+            self._run = door.now.express.begin(self, head, body, id_)
             if self._run is not None:
                 door.taken.count += 1
                 return
@@ -255,7 +276,7 @@ class FastHandler(Handler):
     def _end(self) -> None:
         """Go on with what was sent meanwhile."""
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if not self._paused:
+        if (self._have or self._buffer_paused) and not self._paused:
             self._go_on()
 
     def resume_writing(self) -> None:

@@ -186,7 +186,7 @@ async def run_site(
         kept = stack.enter_context(kept_log())
         ledger = None if runtime.records is None else runtime.records.ledger
         desk = Desk(kept, runtime.metrics, ledger, runtime.tail)
-        runtime.pipeline._desk = runtime.pipeline._express.desk = desk
+        runtime.pipeline._desk = runtime.pipeline.express.desk = desk
         runtime._now = replace(runtime._now, log=kept)  # for reloads
         front, runner = doors(runtime, LocalToken(Path("local-token"), TOKEN))
         await runner.setup()

@@ -30,7 +30,7 @@ OWN = {"x-request-id", "x-proxy-overhead-ms"}
 
 def trips(site: Site) -> list[object]:
     """Note the trips that begin from here on."""
-    express, begun = site.runtime.pipeline._express, []
+    express, begun = site.runtime.pipeline.express, []
     begin = express.begin
 
     def noted(*given: Any) -> object:
