@@ -214,7 +214,7 @@ async def test_a_caller_who_vanishes_closes_the_upstreams_side(
     link = socket.get_extra_info("socket")
     assert link is not None
     socket._response.connection.transport.abort()  # type: ignore[union-attr]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await upstream.closed.wait()
 
 
