@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -26,6 +26,7 @@ from tests.parts.scripts import (
     then_wait,
 )
 from tests.parts.until import until
+from tests.parts.valkey import Valkey, valkey
 
 ANSWER = (
     b'{"object":"chat.completion","choices":[{"index":0}],'
@@ -248,3 +249,56 @@ async def test_every_way_to_a_model_counts(open_site: OpenSite) -> None:
         await site.ask(post(path, body))
         assert (await site.ask(post(path, body))).status == 429, path
         assert (await site.ask(post(CHAT, BODY))).status == 429, path
+
+
+# -- several processes ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    with valkey() as server:
+        yield server
+
+
+async def test_processes_that_share_a_state_share_limits(
+    fast: bool, server: Valkey
+) -> None:
+    shared = {
+        "state": {"url": server.new_database()},
+        "rateLimits": {"default": {"requests": "10/day", "tokens": "1000000/day"}},
+    }
+    async with (
+        run_site(answers(whole(ANSWER)), fast=fast, **shared) as first,
+        run_site(answers(whole(ANSWER)), fast=fast, **shared) as second,
+    ):
+        replies = await asyncio.gather(
+            *((first, second)[n % 2].ask(post(CHAT, BODY)) for n in range(30))
+        )
+        assert sorted(reply.status for reply in replies) == [200] * 10 + [429] * 20
+        refused = next(reply for reply in replies if reply.status == 429)
+        assert 8000 < int(refused.header("retry-after") or 0) <= 8640
+        used = [r for s in (first, second) for r in s.records if r.status == 200]
+        assert sum(record.completion_tokens or 0 for record in used) == 200
+
+
+async def test_processes_that_share_a_state_share_places(server: Valkey) -> None:
+    shared = {
+        "state": {"url": server.new_database()},
+        "rateLimits": {"default": {"concurrent": 3}},
+    }
+    async with (
+        run_site(then_wait(b""), **shared) as first,
+        run_site(then_wait(b""), **shared) as second,
+    ):
+        callers = [await site.caller() for site in (first, second) for _ in range(4)]
+        for caller in callers:
+            caller.send(post(CHAT, BODY))
+        sites = (first, second)
+        await until(lambda: sum(len(s.records) for s in sites) == 5, "those refused")
+        assert sum(len(s.upstream.busy_peers) for s in sites) == 3
+        for caller in callers:
+            caller.leave()
+        await until(lambda: sum(len(s.records) for s in sites) == 8, "all of them")
+        for site in sites:
+            site.upstream.script = answers(whole(ANSWER))
+            assert (await site.ask(post(CHAT, BODY))).status == 200

@@ -73,6 +73,8 @@ async def test_no_second_name_gets_past_a_list_on_model_routes(more: str) -> Non
         key = bearer((await issue(site, models=("tiny",))).secret)
         reply = await site.ask(post("/v1/chat/completions", named("tiny", more), key))
         assert reply.status in (400, 403)
+        llm = f'{{"model":"tiny","messages":[{{"role":"user"}}],"options":{{{more[1:]}}}}}'
+        assert (await site.ask(post("/llm", llm.encode(), key))).status in (400, 403)
         assert not site.upstream.requests
 
 
