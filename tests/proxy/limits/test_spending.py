@@ -16,6 +16,7 @@ from proxy.limits.spending import (
     to_nano,
 )
 from tests.fakes.fetch import Clock
+from tests.parts.until import until
 from tests.proxy.limits.conftest import FakeBefore
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
@@ -131,12 +132,10 @@ async def test_it_goes_on_following_while_storage_is_away(
     await counters.reserve(DRAWS, 1)
     before.failure = ConnectionError("away")
     following = asyncio.ensure_future(counters.follow())
-    while len(before.asked) < 3:
-        await asyncio.sleep(0)
+    await until(lambda: len(before.asked) > 2, "it asks again and again")
     before.failure = None
     before.days["key", "k1"] = {"2026-11-21": 0.5}
-    while counters.spent(ACCOUNT)[0] == 0:
-        await asyncio.sleep(0)
+    await until(lambda: counters.spent(ACCOUNT)[0] > 0, "it is told at last")
     following.cancel()
 
 
