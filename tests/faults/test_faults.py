@@ -48,7 +48,7 @@ async def assert_row(row: Row, *, fast: bool, again: bool) -> None:
         *(play(row.case(way), way, fast=fast, again=again) for way in Way)
     )
     for way, each in zip(Way, seen, strict=True):
-        print(f"asked for: {way}; got {each}")
+        print(f"asked for: {way}; got {each!r:.2000}")
         assert_outcome(each, row.case(way).outcome)
 
 
@@ -59,7 +59,7 @@ async def test_another_is_asked_where_the_table_says_so(row: Row) -> None:
     )
     for way, (reply, asked) in zip(Way, played, strict=True):
         outcome = row.case(way).outcome
-        print(f"asked for: {way}; got {reply}")
+        print(f"asked for: {way}; got {reply!r:.2000}")
         if outcome.again is Again.NOBODY:
             assert asked == []
             assert_reply(reply, outcome)
