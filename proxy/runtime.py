@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from proxy import __version__
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.ledger_gauges import LedgerGauges
 from proxy.accounting.price_map import NoPriceMap, PriceMap, load_prices
@@ -49,6 +50,7 @@ from proxy.observability.allowance_gauges import AllowanceGauges, Kept
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
 from proxy.observability.state_gauges import StateGauges
+from proxy.observability.traces import NoTraces, Traces
 from proxy.pipeline import Pipeline
 from proxy.pipeline.allowance import Allowance
 from proxy.pipeline.carry import Carrier
@@ -116,6 +118,7 @@ class Runtime:
         self.origins = Origins()
         self.metrics = Metrics()
         self.tail = Tail()
+        self.traces = _open_traces(config)
         self.records = (
             Records(config, self.tasks, lambda: self.config) if records else None
         )
@@ -193,6 +196,8 @@ class Runtime:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
         for generation in self._generations():
             generation.log.flush()
 
@@ -346,7 +351,7 @@ class Runtime:
                 self.authenticator,
                 repeats,
             ),
-            Desk(log, self.metrics, self._ledger(config), self.tail),
+            Desk(log, self.metrics, self._ledger(config), self.tail, self.traces),
             self.dispatch,
             instance_id=self._instance_id,
             look_again=self.discovery.look_now,
@@ -493,6 +498,16 @@ def _salt_secret(config: Config) -> bytes:
     except OSError as error:
         _log.warning("salts of prefix caches hold until the restart alone: %s", error)
         return secrets.token_bytes(32)
+
+
+def _open_traces(config: Config) -> Traces | None:
+    if config.otlp_endpoint is None:
+        return None
+    try:
+        return Traces(config.otlp_endpoint, __version__)
+    except NoTraces as error:
+        _log.warning("%s", error)
+        return None
 
 
 def _read_prices(config: Config) -> PriceMap | None:

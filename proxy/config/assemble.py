@@ -73,6 +73,7 @@ class Assembly:
             logging=file.logging,
             metrics=file.metrics,
             data_dir=self._data_dir(),
+            otlp_endpoint=env.lookup(self.environ, "OTEL_EXPORTER_OTLP_ENDPOINT"),
             demo=self.options.demo,
             environment_keys=_frozen({k: v for k, v in keys.items() if k in clouds}),
             local_keys=_frozen({k: v for k, v in keys.items() if k not in clouds}),

@@ -49,7 +49,7 @@ VARIABLES: Final = (
     Variable("NO_PROXY", "Hosts and networks that are reached without it."),
     Variable("DATABASE_URL", "Database, such as postgresql://…", ("database", "url")),
     Variable("REDIS_URL", "Server of the shared state.", ("state", "url")),
-    Variable("OTEL_EXPORTER_OTLP_ENDPOINT", "Traces; not used by this version."),
+    Variable("OTEL_EXPORTER_OTLP_ENDPOINT", "Collector of traces; local-ai[otel]."),
 )
 
 PROVIDER_VARIABLES: Final = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proxy.config.env import lookup
 from proxy.config.options import Options
 from proxy.config.problems import Path, Report, Source
 from proxy.config.schema import File
@@ -36,17 +35,8 @@ def warn_of_what_is_not_there(read: Validated, report: Report) -> None:
             _warn_of_ignored(path, entry, _ANY_PROVIDER, _IGNORED_OF_PROVIDERS, report)
 
 
-def warn_of_unused_environment(
-    environ: Mapping[str, str], options: Options, auth: AuthConfig, report: Report
-) -> None:
-    """Say which variables and flags were given that nothing uses yet."""
-    unused = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "no traces are sent by this version",
-    }
-    for name, subject in unused.items():
-        if lookup(environ, name) is not None:
-            report.sources[(name,)] = Source("environment", name=name)
-            report.warn((name,), f"{_NO_EFFECT}: {subject}")
+def warn_of_unused_flags(options: Options, auth: AuthConfig, report: Report) -> None:
+    """Say which flags were given that nothing uses as things are."""
     if options.jwt_secret and not auth.enabled:
         path: Path = ("jwt",)
         report.sources[path] = Source("command line", name="--jwt-secret")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from proxy.config import env
 from proxy.config.assemble import Assembly
 from proxy.config.expand import Expander
-from proxy.config.later import warn_of_unused_environment, warn_of_what_is_not_there
+from proxy.config.later import warn_of_unused_flags, warn_of_what_is_not_there
 from proxy.config.options import Options
 from proxy.config.problems import Path, Problem, Report, Source, dotted
 from proxy.config.reading import read_file
@@ -67,7 +67,7 @@ def load(
     read = validate(tree, report)
     config = Assembly(argv_options, environ, report).config(tree, read)
     warn_of_what_is_not_there(read, report)
-    warn_of_unused_environment(environ, argv_options, config.auth, report)
+    warn_of_unused_flags(argv_options, config.auth, report)
     report.raise_errors()
     sources = {dotted(path): str(at) for path, at in report.sources.items() if path}
     return Loaded(config, tuple(report.warnings), MappingProxyType(sources), file)

@@ -116,6 +116,7 @@ class Config:
     on the command line, `local_keys` a local kind likewise (not every server of
     that kind asks for one). `local_hints` maps "ollama" and "lmstudio" to a base
     URL the operator named. `outbound` answers for addresses found later.
+    `otlp_endpoint` is where traces go.
     """
 
     server: ServerConfig = field(default_factory=ServerConfig)
@@ -136,6 +137,7 @@ class Config:
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     data_dir: Path = Path("data")
+    otlp_endpoint: str | None = None
     demo: bool = False
     environment_keys: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     local_keys: Mapping[str, str] = field(default_factory=_nothing, repr=False)

@@ -119,7 +119,8 @@ class Record:
     nobody said; `usage_source` is "upstream", "estimate" or "none". `key` is the id of
     the caller's key, `end_user` whom the body's `user` names. `cost` is `cost_usd` in
     `currency`. A sub-call has the `parent_id` of the request that made it, at `depth`;
-    `source` names the part of the gateway that did. `cache` is hit, miss or bypass.
+    `source` names the part of the gateway that did. `cache` is hit, miss or bypass,
+    `trace_parent` the caller's `traceparent`.
     """
 
     # What most requests leave as it is stands here (bench: CPU per request).
@@ -151,6 +152,7 @@ class Record:
     cache: str | None = None
     user_agent: str | None = None
     source: str | None = None
+    trace_parent: str | None = None
     first_byte_at: float | None = None
     ended_at: float | None = None
 

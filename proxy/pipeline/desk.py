@@ -1,4 +1,4 @@
-"""Where finished calls are reported: the ledger, the metrics, the log and the tail.
+"""Where finished calls are reported: ledger, metrics, log, live tail and traces.
 
 Every lane that serves calls ends here. Written for speed (bench: CPU per request): it
 waits for nothing, and raises nothing.
@@ -14,6 +14,7 @@ from proxy.accounting.tail import Tail
 from proxy.core.types import Record
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Metrics
+from proxy.observability.traces import Traces
 
 _log: Final = logging.getLogger("local_ai.pipeline")
 
@@ -21,7 +22,7 @@ _log: Final = logging.getLogger("local_ai.pipeline")
 class Desk:
     """`report` each record once, when its call has ended."""
 
-    __slots__ = ("_append", "_observe", "_tail", "_write")
+    __slots__ = ("_append", "_observe", "_tail", "_trace", "_write")
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class Desk:
         metrics: Metrics,
         ledger: Ledger | None = None,
         tail: Tail | None = None,
+        traces: Traces | None = None,
     ) -> None:
-        """`ledger` is None where no records are kept."""
+        """`ledger` is None where no records are kept, `traces` where none are sent."""
         self._observe = metrics.observe
         self._write = log.write
         self._append = None if ledger is None else ledger.append
         self._tail = tail
+        self._trace = None if traces is None else traces.note
 
     def report(self, record: Record) -> None:
         """Tell all who keep count. What one of them cannot take costs no call."""
@@ -45,5 +48,7 @@ class Desk:
             self._write(record)
             if self._tail is not None and self._tail.is_watched:
                 self._tail.note(record)
+            if self._trace is not None:
+                self._trace(record)
         except Exception:
             _log.exception("request %s could not be reported", record.id)

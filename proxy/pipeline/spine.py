@@ -214,6 +214,7 @@ class Pipeline:
         if cancel is None and (task := asyncio.current_task()) is not None:
             cancel = task.cancel
         record.user_agent = call.headers.get("user-agent")
+        record.trace_parent = call.headers.get("traceparent")
         course = Course(call, reply, record, _dialect(call), cancel)
         if call.operation not in ASKABLE:  # of others it follows from the operation
             record.dialect = course.dialect
@@ -247,6 +248,8 @@ class Pipeline:
         request = await self._unified.read(course)
         if request is None:
             return
+        if course.principal.models:
+            check_one_model(request.members, course.principal)
         if course.principal.models:
             check_one_model(request.members, course.principal)
         if self._allowance.is_on or course.principal.is_limited:

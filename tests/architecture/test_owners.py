@@ -42,6 +42,7 @@ LATE_IMPORTS = {
     "proxy.auth.open_keys",
     "proxy.auth.tokens",
     "proxy.cli",
+    "proxy.observability.traces",
     "proxy.state.opening",
     "proxy.storage.schema",
 }

@@ -31,11 +31,10 @@ def test_the_same_keys_at_their_defaults_are_fine(read: Read) -> None:
     assert loaded.warnings == ()
 
 
-@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT"])
-def test_a_variable_that_nothing_uses_is_a_warning(warnings: Faults, name: str) -> None:
-    (told,) = warnings("", {name: "x://hunter2"})
-    assert told.startswith(f"environment: {name}: has no effect in this version: ")
-    assert "hunter2" not in told
+def test_where_traces_go_is_read_from_the_environment(read: Read) -> None:
+    loaded = read("", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"})
+    assert loaded.config.otlp_endpoint == "http://collector:4318"
+    assert loaded.warnings == ()
 
 
 def test_a_token_secret_is_said_to_have_no_effect(warnings: Faults) -> None:
