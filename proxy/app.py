@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
 import signal
@@ -27,23 +26,28 @@ from proxy.observability import logs
 from proxy.routing.greeting import greeting
 from proxy.runtime import Runtime, describe
 from proxy.server.handler import Server
-from proxy.server.port import holder_of
+from proxy.server.port import cannot_listen
 from proxy.state.opening import NoDriver
+from proxy.workers.fleet import Fleet
+from proxy.workers.seat import Seat
 
 _log: Final = logging.getLogger("local_ai")
 _LAST_WORDS_S: Final = 2.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(loaded: Loaded, options: Options | None = None) -> int:
+def serve(
+    loaded: Loaded, options: Options | None = None, seat: Seat | None = None
+) -> int:
     """Run until told to stop. Answers the exit code: 0 after a stop, 1 if it failed.
 
-    `options` are those of the command line, for a reload.
+    `options` are those of the command line, for a reload; `seat` is the place of one
+    of several workers.
     """
     _log_as_told(loaded.config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(loaded, options))
+            return runner.run(_serve(loaded, options, seat))
     except NoKeys as error:
         print(f"Cannot read the keys that callers need: {error}.", file=sys.stderr)
         return 1
@@ -57,20 +61,29 @@ def serve(loaded: Loaded, options: Options | None = None) -> int:
         return 0
 
 
-async def _serve(loaded: Loaded, options: Options | None = None) -> int:
+async def _serve(loaded: Loaded, options: Options | None, seat: Seat | None) -> int:
     config = loaded.config
-    async with Runtime(loaded, options, records=True) as runtime:
+    async with (
+        Runtime(loaded, options, records=True) as runtime,
+        _fleet(seat, runtime) as fleet,
+    ):
         _show_first_key(runtime)
         runtime.on_reload(lambda: _log_as_told(runtime.config))
         token = _token(config)
-        front, runner = doors(runtime, token)
+        front, runner = doors(runtime, token, fleet)
         await runner.setup()
         stop = _hear_signals(runtime)
+        if seat is not None:
+            seat.on_orphaned(stop.set)
         try:
-            await _site(runner, config).start()
+            await _site(runner, config, shares=seat is not None).start()
         except (OSError, ssl.SSLError) as error:
             await runner.cleanup()
-            return _cannot_listen(config, error)
+            server = config.server
+            print(cannot_listen(server.host, server.port, error), file=sys.stderr)
+            return 1
+        if seat is not None:
+            seat.ready.touch()
         await runtime.look_around()
         runtime.tasks.start(runtime.follow_file(), "watch the configuration")
         _settle_memory()
@@ -78,18 +91,25 @@ async def _serve(loaded: Loaded, options: Options | None = None) -> int:
         lines = [greeting(config, runtime.registry.providers, address)]
         if token is not None:
             lines.append(f"Token for the admin routes: in {token.path}")
-        print(*lines, sep="\n", flush=True)
+        if seat is None or seat.greets():
+            print(*lines, sep="\n", flush=True)
         await stop.wait()
         await drain(runtime, front, runner)
         _hear_no_more()
     return 0
 
 
+def _fleet(
+    seat: Seat | None, runtime: Runtime
+) -> contextlib.AbstractAsyncContextManager[Fleet | None]:
+    return contextlib.nullcontext() if seat is None else Fleet(seat, runtime)
+
+
 def doors(
-    runtime: Runtime, token: LocalToken | None = None
+    runtime: Runtime, token: LocalToken | None = None, fleet: Fleet | None = None
 ) -> tuple[Front, web.ServerRunner]:
     """Make what answers callers; nothing listens yet."""
-    front = Front(runtime, token)
+    front = Front(runtime, token, fleet)
     server = Server(
         front,
         handler_cancellation=True,
@@ -142,13 +162,21 @@ def _show_first_key(runtime: Runtime) -> None:
         print(f"Admin key, shown only this once: {secret}", flush=True)
 
 
-def _site(runner: web.ServerRunner, config: Config) -> web.TCPSite:
+def _site(
+    runner: web.ServerRunner, config: Config, *, shares: bool = False
+) -> web.TCPSite:
+    """`shares` the port with the other workers; the system deals out callers."""
     server, context = config.server, None
     if server.tls is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(server.tls.cert_file, server.tls.key_file)
     return web.TCPSite(
-        runner, server.host, server.port, ssl_context=context, backlog=4096
+        runner,
+        server.host,
+        server.port,
+        ssl_context=context,
+        backlog=4096,
+        reuse_port=shares or None,
     )
 
 
@@ -190,19 +218,3 @@ def _hear_no_more() -> None:
     """Ignore whoever says it again: the last steps of a good end stay one."""
     for name in (*_STOPPING, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
-
-
-def _cannot_listen(config: Config, error: OSError) -> int:
-    server = config.server
-    place = f"{server.host}:{server.port}"
-    if error.errno == errno.EADDRINUSE:
-        who = holder_of(server.port)
-        print(
-            f"Cannot listen on {place}: the port is in use"
-            f"{f' by {who}' if who else ''}. Stop that, or choose another with --port.",
-            file=sys.stderr,
-        )
-    else:
-        why = error.strerror or "the certificate or key cannot be used"
-        print(f"Cannot listen on {place}: {why}.", file=sys.stderr)
-    return 1

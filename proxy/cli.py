@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxy import __version__
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from proxy.config import Loaded, Problem
 
 FINE, FAILED, BAD_USAGE = 0, 1, 2
+_WORKER_VERB: Final = "worker"
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; answers the exit code."""
+    if arguments[:1] == [_WORKER_VERB]:  # not for people
+        return _worker(arguments[1:])
     if arguments and arguments[0] in OWN_ARGUMENTS:
         try:
             return OWN_ARGUMENTS[arguments[0]][0](arguments[1:])
@@ -34,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
             sys.stderr.close()
             return FAILED
     given = parse(arguments)
-    options = Options(**{flag.name: getattr(given, flag.name) for flag in flags()})
+    options = _options(given)
     try:
         return VERBS[given.verb][0](options)
     except KeyboardInterrupt:
@@ -43,6 +47,10 @@ def run(arguments: Sequence[str]) -> int:
         # the reader of our output has gone (`… | head`); nothing is left to say
         sys.stderr.close()
         return FAILED
+
+
+def _options(given: argparse.Namespace) -> Options:
+    return Options(**{flag.name: getattr(given, flag.name) for flag in flags()})
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -100,9 +108,29 @@ def _serve(options: Options) -> int:
     loaded = _load(options)
     if loaded is None:
         return BAD_USAGE
+    if loaded.config.server.workers > 1:
+        from proxy.workers.supervisor import supervise
+
+        return supervise(loaded.config, options)
     from proxy.app import serve
 
     return serve(loaded, options)
+
+
+def _worker(arguments: Sequence[str]) -> int:
+    """Be one of several workers: FOLDER NUMBER FLAGS…, as their parent says."""
+    from proxy.app import serve
+    from proxy.config import ConfigError, load
+    from proxy.workers.seat import Seat
+
+    folder, number, *rest = arguments
+    options = _options(parse(rest))
+    try:
+        loaded = load(options)
+    except ConfigError as error:  # it was fine a moment ago, when the parent read it
+        _list(error.problems)
+        return BAD_USAGE
+    return serve(loaded, options, Seat(Path(folder), int(number)))
 
 
 def _check_config(options: Options) -> int:

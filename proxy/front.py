@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from proxy import __version__
-from proxy.api.context import Context
+from proxy.api.context import Context, nobody
 from proxy.api.guard import check_caller
 from proxy.auth.client_address import TrustedProxies
 from proxy.auth.local_token import LocalToken
@@ -27,6 +27,7 @@ from proxy.server.handler import Handler
 from proxy.server.head import HeadReader
 from proxy.server.ordinary import PARAMS, Destination, OrdinaryDoor
 from proxy.server.router import Router
+from proxy.workers.fleet import Fleet
 
 _log: Final = logging.getLogger("local_ai")
 _TESTED_AIOHTTP: Final = "3.14."
@@ -38,11 +39,16 @@ class Front:
     `closing`: replies that begin from now on close their connection.
     """
 
-    def __init__(self, runtime: Runtime, token: LocalToken | None) -> None:
-        """`token` None: nobody is let in to the admin routes."""
+    def __init__(
+        self, runtime: Runtime, token: LocalToken | None, fleet: Fleet | None = None
+    ) -> None:
+        """`token` None: nobody is let in to the admin routes. `fleet` None: there are no
+        other workers.
+        """
         self.closing = False
         self._runtime = runtime
         self._token = token
+        self._fleet = fleet
         self._router: Router[Destination] = Router(ROUTES, RESERVED)
         self._reader = HeadReader(route for route in ROUTES if route.hot)
         self._ids = Ids()
@@ -94,7 +100,7 @@ class Front:
         )
 
     def _context(self) -> Context:
-        runtime = self._runtime
+        runtime, fleet = self._runtime, self._fleet
         return Context(
             loaded=runtime.loaded,
             access=runtime.access,
@@ -112,6 +118,8 @@ class Front:
             last_reload=lambda: runtime.last_reload,
             started_at=runtime.started_at,
             shared_state=lambda: _state_of(runtime),
+            exposition=None if fleet is None else fleet.exposition,
+            tell_others=nobody if fleet is None else fleet.tell,
             authenticator=runtime.authenticator,
             keys=None if runtime.keyring is None else runtime.keyring.admin,
             records=runtime.records,

@@ -29,6 +29,8 @@ async def reload(_request: web.BaseRequest, context: Context) -> web.Response:
     """Reload; 400 `invalid_config` with every problem when it changes nothing."""
     outcome = await context.reload("POST /admin/reload")
     shown = detailed_reload(outcome)
+    if others := await context.tell_others("reload", "POST /admin/reload"):
+        shown["workers"] = others
     if outcome.ok:
         return json_reply(shown)
     entry, count = CATALOGUE["invalid_config"], len(outcome.problems)

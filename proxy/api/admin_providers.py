@@ -32,24 +32,26 @@ async def enable(request: web.BaseRequest, context: Context) -> web.Response:
     provider = _named(request, context)
     context.registry.hold(provider, None)
     context.check(provider)
-    return json_reply(_shown(provider, context))
+    others = await context.tell_others("hold", provider.id, None)
+    return _done(provider, context, others)
 
 
 async def disable(request: web.BaseRequest, context: Context) -> web.Response:
     """Send it nothing more, probes included."""
-    return _held(request, context, Status.DISABLED)
+    return await _held(request, context, Status.DISABLED)
 
 
 async def drain(request: web.BaseRequest, context: Context) -> web.Response:
     """Send it no further request; it is still looked at."""
-    return _held(request, context, Status.DRAINING)
+    return await _held(request, context, Status.DRAINING)
 
 
 async def probe(request: web.BaseRequest, context: Context) -> web.Response:
     """Look at it now and answer what was seen."""
     provider = _named(request, context)
+    others = await context.tell_others("check", provider.id)
     await asyncio.wait({context.check(provider)}, timeout=_PROBE_S)
-    return json_reply(_shown(provider, context))
+    return _done(provider, context, others)
 
 
 def _shown(provider: Provider, context: Context) -> dict[str, Any]:
@@ -126,10 +128,21 @@ def _model(model: FoundModel) -> dict[str, Any]:
     }
 
 
-def _held(request: web.BaseRequest, context: Context, held: Status) -> web.Response:
+async def _held(
+    request: web.BaseRequest, context: Context, held: Status
+) -> web.Response:
     provider = _named(request, context)
     context.registry.hold(provider, held)
-    return json_reply(_shown(provider, context))
+    others = await context.tell_others("hold", provider.id, held)
+    return _done(provider, context, others)
+
+
+def _done(
+    provider: Provider, context: Context, others: list[dict[str, Any]]
+) -> web.Response:
+    """Show it, and which of the other workers, if any, did the same."""
+    shown = _shown(provider, context)
+    return json_reply(shown | {"workers": others} if others else shown)
 
 
 def _named(request: web.BaseRequest, context: Context) -> Provider:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxy.accounting.records import Records
 from proxy.accounting.tail import Tail
@@ -21,6 +22,11 @@ from proxy.routing.registry import Provider, Registry
 from proxy.sandbox.sandbox import Sandbox
 
 
+async def nobody(*_: object) -> list[dict[str, Any]]:
+    """There are no other workers."""
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The gateway as handlers see it, by the configuration in force.
@@ -28,7 +34,9 @@ class Context:
     `catalog` answers the snapshot of now, `active` the requests being served.
     `check` looks at a provider, `reload` takes the reason. `token` is None where
     none could be kept. `started_at` is seconds since the epoch, `shared_state`
-    answers ok, away, or None where no other process shares it. `authenticator` and
+    answers ok, away, or None where no other process shares it. `exposition`
+    answers metrics, of all workers where there are several; `tell_others` has them do
+    what was done here, and answers which of them did. `authenticator` and
     `keys` are None while authentication is off, `records` where none are kept.
     """
 
@@ -48,6 +56,8 @@ class Context:
     last_reload: Callable[[], Reload | None]
     started_at: float
     shared_state: Callable[[], str | None] = lambda: None
+    exposition: Callable[[str | None], Awaitable[tuple[bytes, str]]] | None = None
+    tell_others: Callable[..., Awaitable[list[dict[str, Any]]]] = nobody
     authenticator: Authenticator | None = None
     keys: KeyAdmin | None = None
     records: Records | None = None

@@ -71,7 +71,11 @@ async def metrics(request: web.BaseRequest, context: Context) -> web.Response:
             "forbidden",
             "Metrics are for this machine, unless `metrics.public` is true.",
         )
-    body, content_type = context.metrics.exposition(request.headers.get("accept"))
+    accept = request.headers.get("accept")
+    if context.exposition is not None:
+        body, content_type = await context.exposition(accept)
+    else:
+        body, content_type = context.metrics.exposition(accept)
     return web.Response(body=body, headers={"content-type": content_type})
 
 

@@ -40,6 +40,16 @@ class Options:
     demo: bool = _flag("add a built-in provider that streams canned text", False)
 
 
+def as_arguments(options: Options) -> list[str]:
+    """Say options again as a command line."""
+    said: list[str] = []
+    for flag in flags():
+        value = getattr(options, flag.name)
+        if value is not None and value is not False:
+            said += [flag.text] if flag.switch else [flag.text, str(value)]
+    return said
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One flag as a parser needs it. `name` is the attribute of Options."""

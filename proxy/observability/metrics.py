@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from proxy.core.types import Record
+from proxy.observability.exposition import render
 
 OTHER: Final = "other"
 
@@ -35,8 +34,6 @@ _FIRST_TOKEN_S: Final = (
     0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
 _KINDS: Final = ("prompt", "completion", "cached", "reasoning")
-
-_OPENMETRICS_TYPE: Final = "application/openmetrics-text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +82,12 @@ class Metrics:
     """Counts finished requests and answers scrapes."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
+        self.registry: Final = CollectorRegistry(auto_describe=False)
         self._models: Container[str] = frozenset()
         self._counts = _Counts()
         self._gauges = _Gauges()
-        self._registry.register(self._counts)
-        self._registry.register(self._gauges)
+        self.registry.register(self._counts)
+        self.registry.register(self._gauges)
 
     def feed(self, feeds: Feeds) -> None:
         """Say where the gauges are read."""
@@ -99,7 +96,7 @@ class Metrics:
 
     def add(self, collector: Collector) -> None:
         """Answer what it collects, too."""
-        self._registry.register(collector)
+        self.registry.register(collector)
 
     def know_models(self, names: Container[str]) -> None:
         """Say which model names may be labels."""
@@ -127,11 +124,7 @@ class Metrics:
 
     def exposition(self, accept: str | None = None) -> tuple[bytes, str]:
         """Answer all metrics and their content type: OpenMetrics when asked for."""
-        if accept is not None and _OPENMETRICS_TYPE in accept:
-            write = openmetrics.generate_latest
-            body: bytes = write(self._registry)  # type: ignore[no-untyped-call]
-            return body, openmetrics.CONTENT_TYPE_LATEST
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        return render(self.registry, accept)
 
 
 class Tally:
@@ -403,6 +396,9 @@ class _Gauges(Collector):
         self.feeds = Feeds()
 
     def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(
+            "local_ai_workers", "Processes whose numbers these are.", value=1
+        )
         yield GaugeMetricFamily(
             "local_ai_active_requests",
             "Requests being served now.",

@@ -1,14 +1,28 @@
-"""Who holds a port, as far as this machine tells."""
+"""Who holds a port, as far as this machine tells, and what to say of it."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 _PROC: Final = Path("/proc")
 _LISTENING: Final = "0A"
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """Say why nobody can listen there, and what to do."""
+    place = f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        who = holder_of(port)
+        return (
+            f"Cannot listen on {place}: the port is in use"
+            f"{f' by {who}' if who else ''}. Stop that, or choose another with --port."
+        )
+    why = error.strerror or "the certificate or key cannot be used"
+    return f"Cannot listen on {place}: {why}."
 
 
 def holder_of(port: int, proc: Path = _PROC) -> str | None:
