@@ -55,6 +55,11 @@ class Reserved:
     def __exit__(self, *_: object) -> None:
         self.end()
 
+    @property
+    def counts_tokens(self) -> bool:
+        """False where it does not matter how many are used."""
+        return self._plan is not None and bool(self._plan.tokens)
+
     def use(self, tokens: int | None) -> None:
         """Say how many tokens were used; None: it was sent, and nobody knows."""
         self._tokens = tokens

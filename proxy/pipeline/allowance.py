@@ -28,6 +28,8 @@ from proxy.routing.catalog import Catalog, Resolution
 _LEFT: Final = 499
 _ADDRESSES: Final = 4096
 _NO_SIZE: Final = (0, 0)
+# It asks how many tokens there are, and uses none.
+_COUNTING: Final = "count_tokens"
 _WRITING: Final = frozenset({
     "chat", "completions", "responses", "messages", "ollama_chat", "ollama_generate",
 })  # fmt: skip
@@ -64,7 +66,6 @@ class Reservation:
         "_prompt",
         "_prompt_usd",
         "_reserved",
-        "_tokens",
         "lines",
         "tariff",
     )
@@ -84,7 +85,6 @@ class Reservation:
         self._money = money
         self._prompt = sizes[0]
         self._prompt_usd = prompt_usd
-        self._tokens = sizes[0] + sizes[1]
         self.lines = "" if reserved is None else reserved.lines()
         self.tariff = tariff
 
@@ -97,7 +97,7 @@ class Reservation:
         """Take what was used, give back the rest; once, however often it is asked for."""
         reserved, self._reserved = self._reserved, None
         if reserved is not None:
-            if self._tokens:
+            if reserved.counts_tokens:
                 reserved.use(_used(record, self._prompt))
             reserved.end()
         money, self._money = self._money, None
@@ -163,7 +163,7 @@ class Allowance:
         """
         limits = self._limits
         plan = self._plan(principal, peer, operation, asked)
-        if not self._budgets.hold(principal):
+        if operation == _COUNTING or not self._budgets.hold(principal):
             if plan is None:
                 return UNLIMITED
             sizes = _sizes(operation, asked) if plan.tokens else _NO_SIZE
@@ -198,7 +198,7 @@ class Allowance:
         plan = self._plan(principal, peer, operation, asked)
         sizes, money, tariff = _sizes(operation, asked), None, Tariff.ANY
         prompt_usd = 0.0
-        if self._budgets.hold(principal):
+        if operation != _COUNTING and self._budgets.hold(principal):
             costs = self._costs(operation, asked, sizes)
             usd, tariff = self._terms(costs)
             prompt_usd = costs.prompt_usd
@@ -250,6 +250,8 @@ class Allowance:
 
 def _sizes(operation: str, asked: Asked) -> tuple[int, int]:
     """Answer the tokens to be expected of prompt and answer."""
+    if operation == _COUNTING:
+        return _NO_SIZE
     text_bytes, most_tokens = asked.needs().sizes()
     prompt = estimate_tokens(text_bytes, 0, writes=False)
     whole = estimate_tokens(text_bytes, most_tokens, writes=operation in _WRITING)

@@ -21,7 +21,7 @@ WRITES: Final = "chat"
 PLAIN: Final = "passage"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for many a request
 class Passing:
     """Has the shape of allowance.Asked.
 

@@ -20,6 +20,7 @@ from proxy.limits.budget import BudgetReached, Budgets
 from proxy.limits.rate import LimitReached, RateLimits
 from proxy.limits.spending import NANO, Account, MemoryBudgets
 from proxy.pipeline.allowance import UNLIMITED, Allowance, Reservation
+from proxy.pipeline.passing import Passing
 from proxy.pipeline.tariff import Tariff
 from proxy.routing.catalog import Catalog, Resolution
 from proxy.routing.needs import Needs
@@ -194,6 +195,30 @@ def test_tokens_are_settled_by_what_became_of_the_request(
     assert probe is not None
     (level,) = found.state.rates.try_reserve(probe.charges(0)).levels
     assert round(level.remaining) == left
+
+
+async def test_to_count_tokens_uses_none_and_costs_nothing() -> None:
+    found = house(RateLimitsConfig(default=RateLimit(tokens="1000/minute")))
+    who = KEY, "", "count_tokens"
+    reserved = found.allowance.try_reserve(*who, question("unpriced", text="x" * 400))
+    assert reserved is not None
+    assert "remaining-tokens: 1000\r\n" in reserved.lines
+    reserved.settle(ended())
+    later = found.allowance.try_reserve(*who, question("dear"))
+    assert later is not None
+    assert "remaining-tokens: 1000\r\n" in later.lines
+
+
+def test_tokens_nobody_expected_are_taken_all_the_same() -> None:
+    found = house(RateLimitsConfig(by_ip=RateLimit(tokens="1000/minute")))
+    passing = Passing("free", None, "passage")
+    reserved = found.allowance.try_reserve(ANYONE, "10.0.0.1", "passage", passing)
+    assert reserved is not None
+    reserved.settle(used(100, 200))
+    passing = Passing("free", None, "passage")
+    later = found.allowance.try_reserve(ANYONE, "10.0.0.1", "passage", passing)
+    assert later is not None
+    assert "remaining-tokens: 700\r\n" in later.lines
 
 
 def test_a_place_is_given_back_once() -> None:
