@@ -40,7 +40,7 @@ async def site() -> AsyncIterator[Site]:
 
 
 def test_all_of_them_are_marked() -> None:
-    assert len(ROWS) == 9
+    assert len(ROWS) == 19
     assert {row.access for row in ROWS} == {"owner"}
 
 
