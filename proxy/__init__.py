@@ -4,6 +4,7 @@ Where things are, from the outside in; each imports only what stands below it:
 
     __main__, cli    the command line
     app, routes      the web application; every URL on one page
+    workers          several processes on one port
     api, web         thin handlers; pages
     server           the doors: HTTP in, Call and Reply out
     runtime          the composition root: opens in order, closes in reverse

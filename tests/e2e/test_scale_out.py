@@ -19,6 +19,9 @@ from tests.parts.gateway import Gateway, run_gateway
 from tests.parts.until import until
 from tests.parts.valkey import Valkey, valkey
 
+# It counts in seconds what is free again, and loads all of the machine.
+pytestmark = pytest.mark.alone
+
 SLOTS = 6
 LASTS_S = 0.02
 FREE_WITHIN_S = 10.0

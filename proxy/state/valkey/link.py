@@ -21,8 +21,8 @@ from valkey.exceptions import ValkeyError
 from proxy.core import tasks
 from proxy.state.valkey.scripts import NEWS, SCRIPTS
 
-ANSWER_S: Final = 0.5
-"""The longest that an answer is waited for."""
+ANSWER_S: Final = 1.0
+"""The longest that an answer is waited for: a busy machine must not look like a lost one."""
 
 CONNECT_S: Final = 1.0
 _SCHEMES: Final = {"redis": "valkey", "rediss": "valkeys"}
