@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ CHAT = "/v1/chat/completions"
 DEMO: dict[str, Any] = {"id": "demo", "kind": "demo"}
 REQUESTS = "local_ai_requests_total"
 HELD = 8
+WITHIN_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,14 @@ async def test_a_worker_that_is_killed_is_replaced(gateway: Gateway) -> None:
     victim, other = workers(gateway)
     os.kill(victim, signal.SIGKILL)
     await until(lambda: victim not in workers(gateway), "it is gone")
-    assert await statuses(gateway) == {200}
+    # Who was waiting to be accepted by it is reset; the other serves all who come.
+    replies = await asyncio.gather(
+        *(ask(gateway) for _ in range(20)), return_exceptions=True
+    )
+    served = [one for one in replies if not isinstance(one, aiohttp.ClientOSError)]
+    assert {one if isinstance(one, BaseException) else one[0] for one in served} == {
+        200
+    }
     await asyncio.to_thread(both_serve, gateway)
     assert other in workers(gateway)
     assert await statuses(gateway) == {200}
@@ -170,6 +179,29 @@ async def test_streams_of_all_workers_finish_after_sigterm(
         assert await asyncio.to_thread(gateway.process.wait, 20) == 0
     lines = [line for line in gateway.stdout.splitlines() if "id=req_" in line]
     assert len({line.rpartition("id=req_")[2][:16] for line in lines}) == 2
+
+
+async def test_a_revoked_key_ends_within_a_second_in_all_workers(
+    tmp_path: Path, server: Valkey
+) -> None:
+    config = settings(DEMO, server.new_database(), auth={"enabled": True})
+    async with serving(tmp_path, config, "--workers", "2") as gateway:
+        await asyncio.to_thread(both_serve, gateway)
+        (secret,) = re.findall(r"shown only this once: (\S+)", gateway.stdout)
+        admin = {"headers": {"authorization": f"Bearer {secret}"}}
+        wanted = {"name": "app", "scopes": ["inference"]}
+        status, made = await ask(gateway, "/admin/keys", json=wanted, **admin)
+        assert status == 201
+        caller = {"headers": {"authorization": f"Bearer {made['secret']}"}}
+        await asyncio.sleep(WITHIN_S)
+        assert await statuses(gateway, **caller) == {200}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.delete(f"{gateway.url}/admin/keys/{made['id']}", **admin) as reply,
+        ):
+            assert reply.status == 200
+        await asyncio.sleep(WITHIN_S)
+        assert await statuses(gateway, **caller) == {401}
 
 
 async def test_workers_end_with_their_parent(tmp_path: Path, server: Valkey) -> None:
