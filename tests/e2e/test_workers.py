@@ -237,12 +237,3 @@ def test_a_port_that_is_taken_is_told_once(tmp_path: Path) -> None:
         done = run_to_end(tmp_path, config, "--workers", "2", "--port", str(port))
     assert done.code == 1
     assert done.stderr.count("the port is in use") == 1
-
-
-def test_what_no_worker_can_do_ends_them_all(tmp_path: Path) -> None:
-    database = {"url": "postgresql://127.0.0.1:1/keys"}
-    more = {"auth": {"enabled": True}, "database": database}
-    config = settings(DEMO, "valkey://127.0.0.1:1", **more)
-    done = run_to_end(tmp_path, config, "--workers", "2", "--port", "0")
-    assert done.code == 1
-    assert "Cannot read the keys" in done.stderr
