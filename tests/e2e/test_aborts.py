@@ -30,7 +30,10 @@ DONE = b"data: [DONE]\n\n"
 REPLY = b'{"object":"chat.completion","choices":[]}'
 CHAT = "/v1/chat/completions"
 # Gauges that tell a state and do not count what is under way.
-MAY_STAND = "local_ai_provider_health"
+MAY_STAND = (
+    "local_ai_provider_health", "local_ai_workers", "local_ai_ledger_database_up",
+    "local_ai_state_up",
+)  # fmt: skip
 IDLE = 'state="idle"'
 
 pytestmark = pytest.mark.alone
