@@ -250,8 +250,6 @@ class Pipeline:
             return
         if course.principal.models:
             check_one_model(request.members, course.principal)
-        if course.principal.models:
-            check_one_model(request.members, course.principal)
         if self._allowance.is_on or course.principal.is_limited:
             await self._reserve(course, request)
         await self._answer(course, request)
