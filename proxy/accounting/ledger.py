@@ -4,7 +4,7 @@
 database, in batches, and while the process is busy it waits with that: a burst is
 served first. A database that is slow, locked or away delays no request: rows wait in
 the spool, and `lag` tells how many and how long. What is written twice counts once, as
-the id is ours (docs/adr/0016).
+the id is ours (docs/adr/0013).
 """
 
 from __future__ import annotations
@@ -131,9 +131,8 @@ class Ledger:
         )
 
     def append(self, record: Record) -> None:
-        """Note a request. Never raises for want of room.
-
-        Called before the loop's turn ends, it comes before the reply's last bytes.
+        """Note a request, before its reply's last bytes leave. Never raises for want of
+        room.
         """
         if self._waiting_since is None:
             self._waiting_since = self._now()

@@ -75,7 +75,7 @@ class Tracks:
         shape.track = None
         if order is None or course.dialect is not _CHAT or not request.is_usual:
             return
-        if resolution.ample_bytes < 0 or resolution.candidates[0] is not candidate:
+        if resolution.ample_bytes < 0 or resolution.candidates[:1] != (candidate,):
             return
         config, principal = candidate.provider.config, course.principal
         if order.translation or principal.models or len(config.keys) > 1:

@@ -217,6 +217,7 @@ class FastHandler(Handler):
         """Make what a call needs that goes the whole way."""
         is_read = None if body.whole is not None else _no
         reply = TransportReply(self, 1, not self._door.is_closing(), False, is_read)
+        reply.keep_end()
         if self.transport is None:
             reply.lost()
         where = head.where
@@ -268,6 +269,7 @@ class FastHandler(Handler):
         self._run = self.reply = None
         if self.transport is None or reply is None:
             return
+        reply.release()
         if run.fault is not None or not reply.keep_alive or not reply.ended:
             self.transport.close()
             return

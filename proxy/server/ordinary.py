@@ -147,9 +147,11 @@ class OrdinaryDoor:
             started_at=clock.monotonic(),
         )
         handler.reply = reply
+        reply.keep_end()
         try:
             await self._run(call, reply)
         finally:
+            reply.release()
             handler.reply = None
         return Relayed(reply, handler)
 

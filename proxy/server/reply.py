@@ -37,6 +37,8 @@ class TransportReply:
     __slots__ = (
         "_bodiless",
         "_chunked",
+        "_finish",
+        "_last",
         "_left",
         "_request_is_read",
         "_send",
@@ -69,6 +71,8 @@ class TransportReply:
         self._send: Callable[[bytes], None] = (
             _nowhere if transport is None else transport.write
         )
+        self._finish: Callable[[bytes], None] = self._send
+        self._last = b""
         self._request_is_read = request_is_read
         self._version = version
         self._bodiless = bodiless
@@ -82,6 +86,22 @@ class TransportReply:
         self.paused = wire.writing_paused
         self.bytes_out = 0
         self.status = 0
+
+    def keep_end(self) -> None:
+        """Hold the last bytes back until `release`: until the call is recorded.
+
+        Transports send at once, and what a caller has had must not be lost (docs/adr/0013).
+        """
+        self._finish = self._keep
+
+    def release(self) -> None:
+        """Send what was held back."""
+        if self._last:
+            last, self._last = self._last, b""
+            self._send(last)
+
+    def _keep(self, data: bytes) -> None:
+        self._last += data
 
     def start(
         self,
@@ -104,10 +124,10 @@ class TransportReply:
             body = b""
         self.bytes_out += len(body)
         if len(body) < JOIN_BELOW:
-            self._send(head + body)
+            self._finish(head + body)
         else:
             self._send(head)
-            self._send(body)
+            self._finish(body)
 
     def _head(
         self, status: int, headers: Sequence[Pair], length: int | None, block: bytes
@@ -160,6 +180,9 @@ class TransportReply:
             return
         if self._left is not None:
             self._left -= size
+            if self._left <= 0:
+                self._finish(data)
+                return
         self._send(data)
 
     def end(self, trailers: Sequence[Pair] = ()) -> None:
@@ -171,9 +194,10 @@ class TransportReply:
         if self._left and not self._bodiless:
             self._close()  # fewer bytes than promised: nobody may take it for whole
         elif self._chunked and not self._bodiless:
-            self._send(b"0\r\n%b\r\n" % encode_fields(trailers))
+            self._finish(b"0\r\n%b\r\n" % encode_fields(trailers))
 
     def abort(self) -> None:
+        self.release()  # what had ended before is whole
         self.ended = True
         if not self.gone:
             self._close()

@@ -86,6 +86,56 @@ def test_a_large_whole_reply_is_the_same_in_two_writes(wire: Wire) -> None:
     assert wire.message.body == body
 
 
+def test_the_end_is_held_back_until_it_is_released(wire: Wire) -> None:
+    def held(reply: TransportReply) -> bool:
+        reply.keep_end()
+        reply.start(200, [], None)
+        reply.write(b"one")
+        reply.end()
+        return wire.message.body == b"one" and not wire.message.complete
+
+    reply = reply_on(wire)
+    assert held(reply)
+    assert reply.ended
+    reply.release()
+    assert wire.message.complete
+    written = wire.transport.written
+    reply.release()
+    assert wire.transport.written == written
+
+
+@pytest.mark.parametrize("size", [4, 1 << 20])
+def test_the_end_of_a_whole_reply_is_held_back(wire: Wire, size: int) -> None:
+    reply = reply_on(wire)
+    reply.keep_end()
+    reply.whole(200, [], bytes(size))
+    assert not wire.transport.written.endswith(b"\0")
+    reply.release()
+    assert wire.message.body == bytes(size)
+
+
+def test_the_last_piece_of_a_known_length_is_held_back(wire: Wire) -> None:
+    reply = reply_on(wire)
+    reply.keep_end()
+    reply.start(200, [], 6)
+    reply.write(b"one")
+    assert wire.transport.written.endswith(b"one")
+    reply.write(b"two")
+    reply.end()
+    assert wire.transport.written.endswith(b"one")
+    reply.release()
+    assert wire.message.body == b"onetwo"
+
+
+def test_what_was_held_back_is_not_sent_to_who_has_gone(wire: Wire) -> None:
+    reply = reply_on(wire)
+    reply.keep_end()
+    reply.whole(200, [], b"body")
+    reply.lost()
+    reply.release()
+    assert wire.transport.written == b""
+
+
 def test_a_body_of_unknown_length_is_chunked(wire: Wire) -> None:
     reply = reply_on(wire)
     reply.start(200, [], None)
