@@ -62,7 +62,13 @@ def openai_usage_in(reply: bytes) -> Usage | None:
         counts = _openai_reply.decode(reply).usage
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return None if counts is None else _usage_of(counts)
+    if counts is None:
+        return None
+    if counts.prompt_tokens_details is counts.completion_tokens_details is None:
+        prompt = counts.prompt_tokens
+        if prompt is not None and counts.cost is None:  # most local servers
+            return Usage(prompt, counts.completion_tokens)
+    return _usage_of(counts)
 
 
 def _usage_of(counts: _OpenAICounts) -> Usage | None:

@@ -49,42 +49,27 @@ class WrongType(ValueError):
         self.expected = expected
 
 
-class Members:
-    """A body taken apart; made by read_members. `body` is what was read."""
+class Members(msgspec.Struct, eq=False):
+    """A body taken apart; made by read_members. `body` is what was read.
 
-    __slots__ = ("_raws", "_spans", "body")
+    `raws` are its members as they came, `spans` where; None: laid out without any
+    white space, so that their sizes tell. (A Struct is built in C.)
+    """
 
-    def __init__(
-        self,
-        body: bytes,
-        raws: dict[str, msgspec.Raw],
-        spans: dict[str, Span] | None,
-    ) -> None:
-        self.body = body
-        self._raws = raws
-        self._spans = spans  # None: laid out without any white space
+    body: bytes
+    raws: dict[str, msgspec.Raw]
+    spans: dict[str, Span] | None
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset(self._raws)
+        return frozenset(self.raws)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._raws
-
-    def signature(self, deciding: Collection[str]) -> tuple[bytes | str | None, ...]:
-        """The text of some members and the names of all: a key to remember by."""
-        raws = self._raws
-        return (*[bytes(raws[n]) if n in raws else None for n in deciding], *raws)
-
-    def signature_size(self, deciding: Collection[str]) -> int:
-        """How many bytes a signature would keep."""
-        raws = self._raws
-        values = sum(len(memoryview(raws[n])) for n in deciding if n in raws)
-        return values + sum(map(len, raws))
+        return name in self.raws
 
     def raw(self, name: str) -> bytes | None:
         """Copy a value's bytes as they came; None when the member is absent."""
-        found = self._raws.get(name)
+        found = self.raws.get(name)
         return None if found is None else bytes(found)
 
     def text(self, name: str) -> str | None:
@@ -106,7 +91,7 @@ class Members:
 
         Raises WrongType for what Python cannot hold (half a surrogate pair).
         """
-        raw = self._raws.get(name)
+        raw = self.raws.get(name)
         if raw is None:
             return None
         try:
@@ -122,7 +107,7 @@ class Members:
         A name in both is set. With nothing to change the answer is `body` itself;
         otherwise one copy, in which a new member stands at the end.
         """
-        raws = self._raws
+        raws = self.raws
         changed = {
             name: text
             for name, text in set_fields.items()
@@ -133,9 +118,9 @@ class Members:
         }
         if not changed and not dropped:
             return self.body
-        if self._spans is None:
-            self._spans = _dense_spans(raws)
-        return splice(self.body, self._spans, changed, dropped)
+        if self.spans is None:
+            self.spans = _dense_spans(raws)
+        return splice(self.body, self.spans, changed, dropped)
 
 
 def read_members(body: bytes) -> Members:

@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from providers.wire.counts import openai_usage_in
 from providers.wire.members import MalformedJSON, Members, read_members
-from providers.wire.usage import Usage
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import GatewayError
@@ -30,7 +31,7 @@ from proxy.pipeline.desk import Desk
 from proxy.pipeline.end_user import end_user
 from proxy.pipeline.heads import usual_block
 from proxy.pipeline.kind import kind_of
-from proxy.pipeline.model import DECIDING, Shape
+from proxy.pipeline.model import Shape, shape_key
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.passing import Passing
 from proxy.pipeline.tracks import Track
@@ -136,9 +137,19 @@ class Express:
                 track.pool.give_back(connection)
                 lease.release()
                 return None
-        trip = Trip(self, wire, head, members, track, id_, started_at)
-        trip.lease, trip.connection = lease, connection
-        trip.sent_at, trip.reservation = lease.taken_at, reservation
+        trip = Trip(
+            self,
+            wire,
+            head,
+            members,
+            track,
+            id_,
+            lease,
+            connection,
+            reservation,
+            started_at,
+            lease.taken_at,
+        )
         if not self.under_way:
             self._ticker.add(self)
         self.under_way.add(trip)
@@ -158,9 +169,7 @@ class Express:
             if known is None:
                 return None
             principal = known
-        shape: Shape | None = memo.get(
-            (head.where.operation, *members.signature(DECIDING))
-        )
+        shape: Shape | None = memo.get(shape_key(head.where.operation, members))
         track = None if shape is None else shape.track
         if track is None or track.principal is not principal:
             return None
@@ -192,46 +201,23 @@ class Express:
             return None
 
 
-class Trip:
-    """A request that has been sent: sink of the connection, and nothing more."""
+class Trip(msgspec.Struct, eq=False):
+    """A request that has been sent: sink of the connection, and nothing more.
 
-    __slots__ = (
-        "_express",
-        "connection",
-        "head",
-        "id",
-        "lease",
-        "members",
-        "reservation",
-        "sent_at",
-        "started_at",
-        "track",
-        "wire",
-    )
+    (A Struct is built in C.)
+    """
 
-    # Set before it is sent.
-    connection: Connection
+    express: Express
+    wire: Wire
+    head: Head
+    members: Members
+    track: Track
+    id: str
     lease: Lease
+    connection: Connection
     reservation: Reservation | None
+    started_at: float
     sent_at: float
-
-    def __init__(
-        self,
-        express: Express,
-        wire: Wire,
-        head: Head,
-        members: Members,
-        track: Track,
-        id_: str,
-        started_at: float,
-    ) -> None:
-        self._express = express
-        self.wire = wire
-        self.head = head
-        self.members = members
-        self.track = track
-        self.id = id_
-        self.started_at = started_at
 
     @property
     def resolution(self) -> Resolution:
@@ -241,14 +227,20 @@ class Trip:
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         head_at = clock.monotonic()
-        usage = _usage(head, body)
+        usage = None
+        if (
+            kind_of(head).is_answer
+            and b'"error"' not in body
+            and len(body) <= WHOLE_LIMIT
+        ):
+            usage = openai_usage_in(body)
         if usage is None:
             self._join().on_whole(head, body)
             return
-        track, express, lease = self.track, self._express, self.lease
+        order, express, lease = self.track.order, self.express, self.lease
         express.under_way.discard(self)
         record = self._record(head_at, len(body))
-        note_usage(record, track.order, usage)
+        note_usage(record, order, usage)
         lease.release()
         express.dispatch.traffic.answered(lease.candidate)
         record.ended_at = now = clock.monotonic()
@@ -257,9 +249,12 @@ class Trip:
         if reservation is not None:
             lines = reservation.lines
             reservation.settle(record)
-        block = usual_block(record, track.order, overhead_s, lines)
+        block = b"%b%b%b" % (
+            cost_line(record),
+            block_for_caller(head),
+            usual_block(record, order, overhead_s, lines),
+        )
         express.desk.report(record)
-        block = b"%b%b%b" % (cost_line(record), block_for_caller(head), block)
         self.wire.give(block, body)
 
     def on_head(self, head: ReplyHead) -> None:
@@ -285,7 +280,7 @@ class Trip:
         self._join().course.interrupt(error)
 
     def _join(self) -> Ride:
-        return self._express.take_over(self)
+        return self.express.take_over(self)
 
     def _record(self, head_at: float, size: int) -> Record:
         """What the way of all others would have written down."""
@@ -319,10 +314,3 @@ class Trip:
         record.upstream_wait_s = head_at - self.sent_at
         record.first_byte_at = head_at
         return record
-
-
-def _usage(head: ReplyHead, body: bytes) -> Usage | None:
-    """What a good whole answer says it used; None for every other reply."""
-    if not kind_of(head).is_answer or len(body) > WHOLE_LIMIT or b'"error"' in body:
-        return None
-    return openai_usage_in(body)

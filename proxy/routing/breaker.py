@@ -66,27 +66,29 @@ class _Track:
 
 
 class Breaker:
-    """`quiet` while nothing has failed lately: then nobody need ask more."""
+    """`quiet` while nothing has failed lately: then nobody need ask more. `tracks` are
+    all that have, whatever their state is now.
+    """
 
     def __init__(
         self, cooldowns: Cooldowns, now: Callable[[], float] = clock.monotonic
     ) -> None:
         self._cooldowns = cooldowns
         self._now = now
-        self._tracks: dict[Where, _Track] = {}
+        self.tracks: dict[Where, _Track] = {}
 
     @property
     def quiet(self) -> bool:
-        return not self._tracks
+        return not self.tracks
 
     @property
     def places(self) -> tuple[Where, ...]:
         """All that has failed of late, whatever its state is now."""
-        return tuple(self._tracks)
+        return tuple(self.tracks)
 
     def state(self, where: Where) -> Circuit:
         """Answer the state as of now: an open one is half-open once it has cooled."""
-        track = self._tracks.get(where)
+        track = self.tracks.get(where)
         if track is None:
             return Circuit.CLOSED
         if track.circuit is Circuit.OPEN and not self._cooldowns.remaining_s(where):
@@ -95,11 +97,11 @@ class Breaker:
 
     def allows(self, where: Where) -> bool:
         """Tell whether a request could go there now; changes nothing."""
-        if where not in self._tracks:
+        if where not in self.tracks:
             return True
         state = self.state(where)
         if state is Circuit.HALF_OPEN:
-            return not self._is_probing(self._tracks[where])
+            return not self._is_probing(self.tracks[where])
         return state is Circuit.CLOSED
 
     def try_enter(self, where: Where) -> bool:
@@ -107,35 +109,35 @@ class Breaker:
 
         Whoever entered reports by `passed`, `failed` or `let_go`.
         """
-        if where not in self._tracks:
+        if where not in self.tracks:
             return True
         if not self.allows(where):
             return False
-        track = self._tracks[where]
+        track = self.tracks[where]
         if track.circuit is Circuit.HALF_OPEN:
             track.probing_since = self._now()
         return True
 
     def passed(self, where: Where) -> None:
         """Note that a request was served."""
-        track = self._tracks.get(where)
+        track = self.tracks.get(where)
         if track is None:
             return
         if self.state(where) is Circuit.HALF_OPEN:
             track.take(Event.PASSED)
-            del self._tracks[where]
+            del self.tracks[where]
         elif track.circuit is Circuit.CLOSED:
             track.successes += 1
             if self._now() - track.since > WINDOW_S:
-                del self._tracks[where]
+                del self.tracks[where]
 
     def failed(self, where: Where, retry_after_s: float = 0.0) -> None:
         """Note a failure of the provider's; what the caller did wrong never is one."""
         now = self._now()
-        track = self._tracks.get(where)
+        track = self.tracks.get(where)
         if track is None:
             self._make_room()
-            track = self._tracks[where] = _Track(now)
+            track = self.tracks[where] = _Track(now)
         match self.state(where):
             case Circuit.HALF_OPEN:
                 track.take(Event.FAILED)
@@ -152,18 +154,18 @@ class Breaker:
 
     def let_go(self, where: Where) -> None:
         """Give the probe's place back: how it ended says nothing of the provider."""
-        track = self._tracks.get(where)
+        track = self.tracks.get(where)
         if track is not None:
             track.probing_since = None
 
     def close(self, where: Where) -> None:
         """Forget what was held against it: it has been seen to be well."""
-        if self._tracks.pop(where, None) is not None:
+        if self.tracks.pop(where, None) is not None:
             self._cooldowns.end(where)
 
     def is_ailing(self, where: Where) -> bool:
         """Tell whether it has failed lately: idle it may be, but not a good choice."""
-        track = self._tracks.get(where)
+        track = self.tracks.get(where)
         if track is None:
             return False
         if track.circuit is Circuit.CLOSED:
@@ -185,5 +187,5 @@ class Breaker:
 
     def _make_room(self) -> None:
         """Forget the oldest: with wildcards, callers name upstream models as they like."""
-        if len(self._tracks) >= ENTRIES:
-            del self._tracks[next(iter(self._tracks))]
+        if len(self.tracks) >= ENTRIES:
+            del self.tracks[next(iter(self.tracks))]

@@ -90,12 +90,11 @@ class Dispatch:
 
         None where something has failed lately, rests or waits, or there is no slot.
         """
-        well = self.breaker.quiet and not self._state.cooldowns.any
-        if not well or not self.queue.is_empty:
+        if self.breaker.tracks or self.queue.lines or self._state.cooldowns.any:
             return None
         lease = self.slots.try_lease(candidate, ask=False)
         if lease is not None:
-            self.retries.asked(candidate.provider.config.id)
+            self.retries.asked(lease.bounds[0][0])
         return lease
 
     def hindrances(self, catalog: Catalog) -> tuple[Hindrance, ...]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
+
 from proxy.config import ModelConfig
 from proxy.core import clock
 from proxy.routing.model import Candidate
@@ -22,26 +24,18 @@ Freed = Callable[["Lease", float], None]
 """Hears of a lease that has ended, and how long it was held in seconds."""
 
 
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """A held slot, from `async with` to its end: given back once, however it ends.
 
-    `waited_s` is the time in the queue, None when there was no need to wait.
+    `waited_s` is the time in the queue, None when there was no need to wait. (A Struct
+    is built in C.)
     """
 
-    __slots__ = ("_bounds", "_give_back", "candidate", "taken_at", "waited_s")
-
-    def __init__(
-        self,
-        candidate: Candidate,
-        bounds: tuple[Bound, ...],
-        taken_at: float,
-        give_back: Callable[[Lease, tuple[Bound, ...]], None],
-    ) -> None:
-        self.candidate: Final = candidate
-        self.taken_at: Final = taken_at
-        self.waited_s: float | None = None
-        self._bounds = bounds
-        self._give_back: Callable[[Lease, tuple[Bound, ...]], None] | None = give_back
+    candidate: Candidate
+    bounds: tuple[Bound, ...]
+    taken_at: float
+    give_back: Callable[[Lease, tuple[Bound, ...]], None] | None
+    waited_s: float | None = None
 
     async def __aenter__(self) -> Lease:
         return self
@@ -53,9 +47,10 @@ class Lease:
         """Give the slot back. It does not wait, so that no cancellation is in its way;
         a second time does nothing.
         """
-        give_back, self._give_back = self._give_back, None
+        give_back = self.give_back
         if give_back is not None:
-            give_back(self, self._bounds)
+            self.give_back = None
+            give_back(self, self.bounds)
 
 
 class Slots:

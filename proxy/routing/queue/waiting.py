@@ -82,6 +82,7 @@ class Queue:
         self._may_serve = may_serve
         self._pace = Pace()
         self._crowd = Crowd()
+        self.lines = self._crowd.lines  # empty while nobody waits for anything
         self._asking: dict[int, Waiter] = {}
         self._number = 0
         slots.on_free(self._freed)
@@ -105,11 +106,6 @@ class Queue:
     def try_lease(self, claim: Claim) -> Lease | None:
         """Take a slot as `take` does."""
         return self.take(claim.candidates)
-
-    @property
-    def is_empty(self) -> bool:
-        """True while nobody waits for anything."""
-        return not self._crowd.lines
 
     def take(self, candidates: tuple[Candidate, ...]) -> Lease | None:
         """Take a slot of the first candidate that has one for a newcomer.

@@ -161,4 +161,4 @@ def test_who_has_failed_lately_is_ailing_until_the_window_is_over(
 def test_places_that_callers_invent_are_bounded(breaker: Breaker) -> None:
     for number in range(ENTRIES + 10):
         breaker.failed(Where("cloud", f"made-up-{number}"))
-    assert len(breaker._tracks) == ENTRIES
+    assert len(breaker.tracks) == ENTRIES
