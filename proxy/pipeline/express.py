@@ -284,9 +284,8 @@ class Trip(msgspec.Struct, eq=False):
 
     def _record(self, head_at: float, size: int) -> Record:
         """What the way of all others would have written down."""
-        head, track, wire = self.head, self.track, self.wire
-        order, principal = track.order, track.principal
-        where = head.where
+        head, track, where = self.head, self.track, self.head.where
+        principal, provider_id = track.principal, track.provider_id
         record = Record(
             self.id,
             where.operation,
@@ -294,20 +293,20 @@ class Trip(msgspec.Struct, eq=False):
             head.client_id,
             "POST",
             where.path,
-            wire.peer,
+            self.wire.peer,
         )
         if principal is not ANYONE:
             record.tenant, record.key = principal.tenant, principal.key
-        record.user_agent = head.headers.get("user-agent")
-        record.trace_parent = head.headers.get("traceparent")
-        members = self.members
-        if "user" in members or "metadata" in members:
-            record.end_user = end_user(members)
+        record.user_agent = track.user_agent
+        if track.trace_parent is not None:
+            record.trace_parent = track.trace_parent
+        if track.names_user:
+            record.end_user = end_user(self.members)
         record.model = track.model
-        record.stream = order.stream
-        record.provider = order.provider.config.id
-        record.upstream_model = order.upstream_model
-        record.attempts.append(Attempt(record.provider, order.upstream_model, 200))
+        record.stream = track.order.stream
+        record.provider = provider_id
+        record.upstream_model = track.upstream_model
+        record.attempts.append(Attempt(provider_id, track.upstream_model, 200))
         record.status = 200
         record.bytes_in = len(self.members.body)
         record.bytes_out = size

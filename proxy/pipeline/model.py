@@ -437,6 +437,7 @@ class Shape:
 
     model: str
     stream: bool
+    names_user: bool
     orders: dict[int, tuple[Candidate, Order]] = field(default_factory=dict)
     track: Track | None = None
 
@@ -468,7 +469,7 @@ def shape_of(call: Call, operation: Operation, members: Members) -> Shape:
         stream = members.flag("stream")
         if stream is None:
             stream = operation.name in _STREAM_UNLESS_TOLD
-        shape = Shape(model, stream)
+        shape = Shape(model, stream, "user" in members or "metadata" in members)
     except WrongType as error:
         raise wrong_type(error) from error
     if sum(0 if part is None else len(part) for part in key) <= _LONGEST_SHAPE:

@@ -23,7 +23,8 @@ class Track:
     """Who serves such requests while `catalog` is in force, and what is sent there.
 
     `lines` are the upstream's head but for the body's framing, `pool` has its
-    connections.
+    connections. The rest is for the record: what follows from the caller's head, and
+    whether the body names an end user.
     """
 
     catalog: Catalog
@@ -34,12 +35,18 @@ class Track:
     order: Order
     pool: Pool
     lines: bytes
+    provider_id: str
+    upstream_model: str | None
+    user_agent: str | None
+    trace_parent: str | None
+    names_user: bool
 
 
 class Remembers(Protocol):
     """What requests of the same head, members and model share."""
 
     track: Track | None
+    names_user: bool
 
 
 class Usual(Protocol):
@@ -94,4 +101,9 @@ class Tracks:
                 order,
                 self._carrier.client.pool(origin),
                 lines,
+                config.id,
+                order.upstream_model,
+                course.call.headers.get("user-agent"),
+                course.call.headers.get("traceparent"),
+                shape.names_user,
             )
