@@ -76,6 +76,7 @@ def finished_before_death(
         lines.append(line)
         if len(lines) == count:
             process.kill()
+    process.wait()  # its files are closed one after the other, and then their locks
     return {line.decode().rstrip("\n") for line in lines if line.endswith(b"\n")}
 
 
