@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.parts.inside import (
     COMPLETION,
     OpenSite,
     open_site,
-    read_settings,
+    read_from,
     settings,
 )
 from tests.parts.missing import need_program
@@ -62,7 +63,10 @@ def process_is_left_alone(
 
 
 async def served(server: dict[str, Any]) -> int:
-    return await app._serve(read_settings(settings(NOBODY, server=server)))
+    with tempfile.TemporaryDirectory() as folder:
+        content = settings(NOBODY, server=server)
+        loaded = read_from(Path(folder) / "config.yaml", content)
+        return await app._serve(loaded, None, None)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
