@@ -45,7 +45,7 @@ from proxy.core.errors import GatewayError
 from proxy.core.tasks import Tasks
 from proxy.limits.budget import Budgets
 from proxy.limits.rate import RateLimits
-from proxy.limits.spending import NOTHING_SPENT, MemoryBudgets
+from proxy.limits.spending import NOTHING_SPENT, Spending
 from proxy.observability.allowance_gauges import AllowanceGauges, Kept
 from proxy.observability.logs import RequestLog
 from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
@@ -361,7 +361,7 @@ class Runtime:
     def _allowance(self, config: Config) -> Allowance:
         state, records = self.state, self.records
         before = NOTHING_SPENT if records is None else records.usage
-        self._spending = MemoryBudgets(before)
+        self._spending = Spending(state.money, before)
         return Allowance(
             RateLimits(config.rate_limits, state.rates, state.slots),
             Budgets(config.budgets, self._spending),

@@ -15,16 +15,8 @@ from proxy.config.schema_policy import BudgetsConfig, TenantBudget
 from proxy.core.errors import CallerFault
 from proxy.core.patterns import best
 from proxy.core.types import Budget, Principal
-from proxy.limits.spending import (
-    NANO,
-    Account,
-    BudgetCounters,
-    Draw,
-    Kind,
-    Lease,
-    Spent,
-    to_nano,
-)
+from proxy.limits.spending import NANO, Spending, to_nano
+from proxy.state.money import Account, Draw, Kind, Lease, Spent
 
 _REMEMBERED: Final = 4096
 _THIS: Final = {"key": "this key", "tenant": "this tenant"}
@@ -44,7 +36,7 @@ class Held:
 
     __slots__ = ("_cost", "_counters", "_lease")
 
-    def __init__(self, counters: BudgetCounters, lease: Lease | None) -> None:
+    def __init__(self, counters: Spending, lease: Lease | None) -> None:
         self._counters = counters
         self._lease = lease
         self._cost = 0
@@ -73,7 +65,7 @@ class Budgets:
     `is_on`: the configuration itself has some. `nothing` is held of what is free.
     """
 
-    def __init__(self, config: BudgetsConfig, counters: BudgetCounters) -> None:
+    def __init__(self, config: BudgetsConfig, counters: Spending) -> None:
         self._counters = counters
         self.nothing = Held(counters, None)
         self.adopt(config)

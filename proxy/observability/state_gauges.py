@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 
 class StateGauges(Collector):
-    """Read at the moment somebody asks. `alone` counts by kind: slots, rates."""
+    """Read at the moment somebody asks. `alone` counts by kind: slots, rates, budgets."""
 
     def __init__(
         self, is_away: Callable[[], bool], alone: Callable[[], Mapping[str, int]]

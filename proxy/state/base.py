@@ -3,6 +3,7 @@
     State
     ├── slots      how many are taken of each key, never more than its limit
     ├── rates      how much of each allowance is used up (cost-aware GCRA)
+    ├── money      what accounts have spent and set aside (see money.py)
     ├── cooldowns  what is left alone, and for how long
     ├── health     what was last seen of a provider, or of a model there
     └── affinity   which provider served a session or a prefix
@@ -10,7 +11,7 @@
 Counts are exact: `try_…` answers at once, and None where only another process
 knows. Facts (cooldowns, health, affinity) are read from a copy at hand, written at
 once here and a moment later elsewhere. So a request waits for no more than one
-answer about rates and one about slots, a chunk for none, and within one process
+answer each about money, rates and slots, a chunk for none, and within one process
 nothing waits. Every map is bounded; times are spans in seconds, as hosts share no clock.
 """
 
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import msgspec
+
+from proxy.state.money import MoneyCounts
 
 Bound = tuple[str, int | None]
 """A key that is counted, and its limit; None counts without one."""
@@ -192,7 +195,7 @@ class State(Protocol):
 
     @property
     def alone(self) -> Mapping[str, int]:
-        """How often it granted something alone, by kind: slots, rates."""
+        """How often it granted something alone, by kind: slots, rates, budgets."""
         ...
 
     @property
@@ -200,6 +203,9 @@ class State(Protocol):
 
     @property
     def rates(self) -> RateCounters: ...
+
+    @property
+    def money(self) -> MoneyCounts: ...
 
     @property
     def cooldowns(self) -> Cooldowns: ...

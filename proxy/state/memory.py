@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from proxy.core import clock
 from proxy.state import gcra
 from proxy.state.base import Bound, Charge, Grant, Seen, State, Where
+from proxy.state.memory_money import MemoryMoney
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -40,9 +41,11 @@ class MemoryState:
         entries: int = ENTRIES,
         longest_cooldown_s: float = LONGEST_COOLDOWN_S,
         affinity_ttl_s: float = AFFINITY_TTL_S,
+        wall: Now = clock.wall,
     ) -> None:
         self.slots = MemorySlots()
         self.rates = MemoryRates(now, entries)
+        self.money = MemoryMoney(wall)
         self.cooldowns = MemoryCooldowns(now, entries, longest_cooldown_s)
         self.health = MemoryHealth(now, entries)
         self.affinity = MemoryAffinity(now, entries, affinity_ttl_s)

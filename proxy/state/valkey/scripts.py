@@ -4,6 +4,10 @@
     local-ai:held:PROCESS   hash: key → how many it holds; expires with the lease
     local-ai:wants:KEY      sorted set: process → since when it wants one, in µs
     local-ai:rate:KEY       when an allowance is full again, in s; expires then
+    local-ai:aside:PROCESS  hash: account → what it has set aside; expires with the lease
+    local-ai:spent:PERIOD:ACCOUNT  hash of a day (d20778) or month (m24321) of UTC:
+                            `all` that was spent, `known` once what was before is in it,
+                            and what each process spent of it; expires a while after
     local-ai:news:DATABASE  channel of JSON lists: what, who (empty: the server), …
 
 All times are the server's. Keys are made up in the scripts: it is no cluster.
@@ -18,10 +22,13 @@ PROCESSES: Final = f"{PREFIX}processes"
 HELD: Final = f"{PREFIX}held:"
 WANTS: Final = f"{PREFIX}wants:"
 RATE: Final = f"{PREFIX}rate:"
+ASIDE: Final = f"{PREFIX}aside:"
+SPENT: Final = f"{PREFIX}spent:"
 NEWS: Final = f"{PREFIX}news"
 
 _HEAD: Final = f"""
 local PROCESSES, HELD, WANTS, NEWS = '{PROCESSES}', '{HELD}', '{WANTS}', '{NEWS}'
+local ASIDE, SPENT = '{ASIDE}', '{SPENT}'
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local now_ms = math.floor(now_us / 1000)
@@ -144,7 +151,7 @@ LEAVE: Final = (
     + """
 -- ARGV: process, which ends and gives back all that it holds.
 redis.call('ZREM', PROCESSES, ARGV[1])
-redis.call('DEL', HELD .. ARGV[1])
+redis.call('DEL', HELD .. ARGV[1], ASIDE .. ARGV[1])
 freed('')
 """
 )
@@ -207,4 +214,121 @@ end
 """
 )
 
-SCRIPTS: Final = (BEAT, TELL, TAKE, WAIVE, LEAVE, RESERVE, SETTLE)
+_MONEY: Final = (
+    _HEAD
+    + """
+local me, lease_ms = ARGV[1], tonumber(ARGV[2])
+local DAYS, MONTHS = 2 * 86400, 33 * 86400
+local function day_key(account, day) return SPENT .. 'd' .. day .. ':' .. account end
+local function month_key(account, month)
+  return SPENT .. 'm' .. month .. ':' .. account
+end
+local function number(key, field) return tonumber(redis.call('HGET', key, field) or 0) end
+"""
+)
+
+PAY: Final = (
+    _MONEY
+    + """
+-- ARGV: process, lease in ms, then account, what is set aside, day, month, and of each
+-- of these two what this process spent and what it knows to have said before.
+local function say(key, before, spent, seconds)
+  local said = redis.call('HGET', key, me)
+  if not said then
+    -- Forgotten here: what was said before is in what storage told, if that is known.
+    said = redis.call('HEXISTS', key, 'known') == 1 and before or 0
+  end
+  local more = tonumber(spent) - tonumber(said)
+  redis.call('HSET', key, me, spent)
+  redis.call('HINCRBY', key, 'all', whole(more))
+  redis.call('EXPIRE', key, seconds)
+end
+for i = 3, #ARGV, 8 do
+  local account, aside, day, month = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  if aside == '0' then
+    redis.call('HDEL', ASIDE .. me, account)
+  else
+    redis.call('HSET', ASIDE .. me, account, aside)
+  end
+  if ARGV[i + 4] ~= '0' then
+    say(day_key(account, day), ARGV[i + 5], ARGV[i + 4], DAYS)
+  end
+  if ARGV[i + 6] ~= '0' then
+    say(month_key(account, month), ARGV[i + 7], ARGV[i + 6], MONTHS)
+  end
+end
+redis.call('PEXPIRE', ASIDE .. me, lease_ms)
+"""
+)
+
+LEARN: Final = (
+    _MONEY
+    + """
+-- ARGV: process, lease in ms, account, day, month, what was spent of each at least.
+local function learn(key, spent, seconds)
+  if number(key, 'all') < tonumber(spent) then redis.call('HSET', key, 'all', spent) end
+  redis.call('HSET', key, 'known', 1)
+  redis.call('EXPIRE', key, seconds)
+end
+learn(day_key(ARGV[3], ARGV[4]), ARGV[6], DAYS)
+learn(month_key(ARGV[3], ARGV[5]), ARGV[7], MONTHS)
+"""
+)
+
+BUY: Final = (
+    _MONEY
+    + """
+-- ARGV: process, lease in ms, now (empty: the server's time), amount, then account,
+-- daily and monthly limit (-1: none) of each.
+-- Answers now, what is refused ('' for nothing, 'unknown', 'monthly', 'daily') and of
+-- which account; then of each whether it is known, what was spent in this day and month,
+-- and what others have set aside. Nothing is taken unless all of it is.
+local now, amount = tonumber(ARGV[3]) or now_us / 1000000, tonumber(ARGV[4])
+local today = math.floor(now / 86400)
+-- The civil calendar in eras of 400 years that begin with March.
+local since = today + 719468
+local era = math.floor(since / 146097)
+local of_era = since - era * 146097
+local year = math.floor((of_era - math.floor(of_era / 1460)
+  + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
+local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+local from_march = math.floor((5 * of_year + 2) / 153)
+local month = whole((year + era * 400) * 12 + from_march + 2)
+today = whole(today)
+local live = redis.call('ZRANGEBYSCORE', PROCESSES, '(' .. whole(now_ms), '+inf')
+local reply = {string.format('%.17g', now), '', 0}
+local function refuse(why, i)
+  if reply[2] == '' or (why == 'unknown' and reply[2] ~= why) then
+    reply[2], reply[3] = why, (i - 5) / 3
+  end
+end
+for i = 5, #ARGV, 3 do
+  local account, daily, monthly = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local of_month = month_key(account, month)
+  local known = redis.call('HEXISTS', of_month, 'known')
+  local spent_day = number(day_key(account, today), 'all')
+  local spent_month, others = number(of_month, 'all'), 0
+  for _, process in ipairs(live) do
+    if process ~= me then others = others + number(ASIDE .. process, account) end
+  end
+  local wanted = number(ASIDE .. me, account) + others + amount
+  if known == 0 then
+    refuse('unknown', i)
+  elseif monthly >= 0 and spent_month + wanted > monthly then
+    refuse('monthly', i)
+  elseif daily >= 0 and spent_day + wanted > daily then
+    refuse('daily', i)
+  end
+  for _, one in ipairs({known, spent_day, spent_month, others}) do
+    reply[#reply + 1] = whole(one)
+  end
+end
+if reply[2] == '' then
+  for i = 5, #ARGV, 3 do redis.call('HINCRBY', ASIDE .. me, ARGV[i], ARGV[4]) end
+  redis.call('PEXPIRE', ASIDE .. me, lease_ms)
+end
+return reply
+"""
+)
+
+SCRIPTS: Final = (BEAT, TELL, TAKE, WAIVE, LEAVE, RESERVE, SETTLE, PAY, LEARN, BUY)

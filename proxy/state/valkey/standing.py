@@ -30,7 +30,7 @@ class Standing:
     ) -> None:
         self.is_away = True
         self.losses = 0
-        self.alone = {"slots": 0, "rates": 0}
+        self.alone = {"slots": 0, "rates": 0, "budgets": 0}
         self.processes = max(1, processes)
         self._settle_s = settle_s
         self._now = now

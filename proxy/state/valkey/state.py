@@ -20,6 +20,7 @@ from proxy.state.valkey.facts import (
     SharedCooldowns,
     SharedHealth,
 )
+from proxy.state.valkey.money import ValkeyMoney
 from proxy.state.valkey.post import BEAT_S, Post
 from proxy.state.valkey.rates import ValkeyRates
 from proxy.state.valkey.scripts import LEAVE
@@ -31,8 +32,8 @@ class ValkeyState:
     """State at a server. Opening it waits a moment for the server, and does without.
 
     `processes` is how many there are at least. Six heartbeats missed end what a process
-    holds. `now` is None for the clocks there are: the server's for rates, our own for
-    facts.
+    holds. `now` is None for the clocks there are: the server's for rates and money, our own
+    for facts.
     """
 
     def __init__(
@@ -60,10 +61,11 @@ class ValkeyState:
         )
         self.slots = ValkeySlots(process, standing, post.ring, beat_s)
         self.rates = ValkeyRates(standing, post.ring, now, entries)
+        self.money = ValkeyMoney(process, standing, post.ring, now, beat_s)
         self.cooldowns = facts.cooldowns
         self.health = facts.health
         self.affinity = facts.affinity
-        post.serve((self.slots, self.rates, facts), (LEAVE, (), (process,)))
+        post.serve((self.slots, self.rates, self.money, facts), (LEAVE, (), (process,)))
 
     @property
     def is_away(self) -> bool:

@@ -28,6 +28,7 @@ def memory(clock: HandClock, _: pytest.FixtureRequest) -> State:
         entries=ENTRIES,
         longest_cooldown_s=LONGEST_COOLDOWN_S,
         affinity_ttl_s=AFFINITY_TTL_S,
+        wall=clock,
     )
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from proxy.config.schema_policy import BudgetsConfig, TenantBudget
 from proxy.core.types import ANYONE, Budget, Principal
 from proxy.limits.budget import BudgetReached, Budgets, Held
-from proxy.limits.spending import NANO, Account, MemoryBudgets
+from proxy.limits.spending import NANO, Spending
+from proxy.state.memory_money import MemoryMoney
+from proxy.state.money import Account
 from tests.fakes.fetch import Clock
 from tests.proxy.limits.conftest import FakeBefore
 
@@ -23,12 +25,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def counters(clock: Clock) -> MemoryBudgets:
-    return MemoryBudgets(FakeBefore(), clock)
+def counters(clock: Clock) -> Spending:
+    return Spending(MemoryMoney(clock), FakeBefore(), clock)
 
 
 @pytest.fixture
-def budgets(counters: MemoryBudgets) -> Budgets:
+def budgets(counters: Spending) -> Budgets:
     config = BudgetsConfig(by_tenant={"team-*": TenantBudget(monthly_usd=2.0)})
     return Budgets(config, counters)
 
@@ -42,7 +44,7 @@ async def refused(
     return reached.value
 
 
-async def test_who_has_no_budget_is_asked_for_nothing(counters: MemoryBudgets) -> None:
+async def test_who_has_no_budget_is_asked_for_nothing(counters: Spending) -> None:
     budgets = Budgets(BudgetsConfig(), counters)
     assert not budgets.hold(ANYONE)
     for estimate in (0.0, 1e9, None):
@@ -50,11 +52,11 @@ async def test_who_has_no_budget_is_asked_for_nothing(counters: MemoryBudgets) -
         assert held is not None
         with held:
             held.cost(1e9)
-    assert not counters._books
+    assert not counters._money.accounts
 
 
 async def test_money_is_set_aside_and_settled(
-    budgets: Budgets, counters: MemoryBudgets
+    budgets: Budgets, counters: Spending
 ) -> None:
     with await budgets.reserve(KEY, 0.6) as held:
         error = await refused(budgets, KEY, 0.5)
@@ -110,12 +112,12 @@ async def test_a_tenant_is_held_by_the_month_with_all_its_keys(
 
 
 async def test_a_refusal_takes_nothing_of_another_account(
-    budgets: Budgets, counters: MemoryBudgets
+    budgets: Budgets, counters: Spending
 ) -> None:
     both = Principal(tenant="team-a", key="k1", budget=Budget(daily_usd=5))
     await refused(budgets, both, 3.0)
     assert counters.spent(Account("key", "k1")) == (0, 0, 0)
-    assert not counters._leases
+    assert counters.aside == 0
 
 
 async def test_what_is_free_is_never_held_back(budgets: Budgets) -> None:
@@ -134,7 +136,7 @@ async def test_a_model_without_a_price_is_refused_under_a_budget(
 
 
 async def test_unpriced_models_may_be_let_through_and_count_what_they_report(
-    counters: MemoryBudgets,
+    counters: Spending,
 ) -> None:
     budgets = Budgets(BudgetsConfig(allow_unpriced=True), counters)
     with await budgets.reserve(KEY, None):
@@ -145,7 +147,7 @@ async def test_unpriced_models_may_be_let_through_and_count_what_they_report(
 
 
 async def test_a_reload_changes_the_budget_and_forgets_nothing(
-    counters: MemoryBudgets,
+    counters: Spending,
 ) -> None:
     principal = Principal(tenant="a")
     budgets = Budgets(BudgetsConfig(by_tenant={"a": TenantBudget(daily_usd=1)}), counters)  # fmt: skip
@@ -175,7 +177,7 @@ async def test_no_order_of_events_overshoots_by_more_than_is_in_flight(
     """What is spent exceeds a budget by no more than requests cost beyond what was
     set aside for them (or all of it, where a lease ran out)."""
     clock = Clock(NOON)
-    counters = MemoryBudgets(FakeBefore(), clock, lifetime_s=100.0)
+    counters = Spending(MemoryMoney(clock, lifetime_s=100.0), FakeBefore(), clock)
     budgets = Budgets(BudgetsConfig(), counters)
     account = Account("key", "k1")
     open_: list[tuple[Held, float, float]] = []

@@ -6,15 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from proxy.limits.spending import (
-    NANO,
-    Account,
-    Draw,
-    Lease,
-    MemoryBudgets,
-    Spent,
-    to_nano,
-)
+from proxy.limits.spending import NANO, Spending, to_nano
+from proxy.state.memory_money import MemoryMoney
+from proxy.state.money import Account, Draw, Lease, Spent
 from tests.fakes.fetch import Clock
 from tests.parts.until import until
 from tests.proxy.limits.conftest import FakeBefore
@@ -35,12 +29,12 @@ def before() -> FakeBefore:
 
 
 @pytest.fixture
-def counters(before: FakeBefore, clock: Clock) -> MemoryBudgets:
-    return MemoryBudgets(before, clock, lifetime_s=100.0)
+def counters(before: FakeBefore, clock: Clock) -> Spending:
+    return Spending(MemoryMoney(clock, lifetime_s=100.0), before, clock)
 
 
 async def test_what_was_spent_before_is_asked_for_once(
-    counters: MemoryBudgets, before: FakeBefore
+    counters: Spending, before: FakeBefore
 ) -> None:
     before.days["key", "k1"] = {"2026-11-02": 1.5, "2026-11-21": 0.75}
     assert counters.try_reserve(DRAWS, 1) is None
@@ -52,7 +46,7 @@ async def test_what_was_spent_before_is_asked_for_once(
 
 
 async def test_many_that_ask_at_once_read_what_was_spent_once(
-    counters: MemoryBudgets, before: FakeBefore
+    counters: Spending, before: FakeBefore
 ) -> None:
     before.days["key", "k1"] = {"2026-11-21": 0.5}
     found = await asyncio.gather(
@@ -63,7 +57,7 @@ async def test_many_that_ask_at_once_read_what_was_spent_once(
 
 
 async def test_storage_out_of_reach_delays_nobody_for_long(
-    counters: MemoryBudgets, before: FakeBefore, clock: Clock
+    counters: Spending, before: FakeBefore, clock: Clock
 ) -> None:
     before.failure = ConnectionError("away")
     others = tuple(Draw(Account("key", f"k{n}"), NANO, None) for n in range(2, 50))
@@ -73,10 +67,12 @@ async def test_storage_out_of_reach_delays_nobody_for_long(
     assert isinstance(counters.try_reserve(DRAWS, NANO // 2), Lease)
     before.failure = None
     before.days["key", "k1"] = {"2026-11-21": 0.5}
-    clock.at += 10
-    assert counters.try_reserve(DRAWS, 1) is None
-    assert isinstance(await counters.reserve(DRAWS, 1), Spent)
+    await counters.refresh()
+    assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
     assert counters.spent(ACCOUNT)[0] == NANO // 2
+    clock.at += 10
+    await counters.reserve((Draw(Account("key", "k50"), NANO, None),), 1)
+    assert before.asked[-1][1] == "k50", "later it is tried again"
 
 
 async def test_storage_that_never_answers_is_not_waited_for(
@@ -88,7 +84,7 @@ async def test_storage_that_never_answers_is_not_waited_for(
             return {}
 
     monkeypatch.setattr("proxy.limits.spending._LOAD_TIMEOUT_S", 0.01)
-    counters = MemoryBudgets(Silent(), clock)
+    counters = Spending(MemoryMoney(clock), Silent(), clock)
     assert isinstance(await counters.reserve(DRAWS, 1), Lease)
 
 
@@ -100,13 +96,13 @@ async def test_what_was_read_before_midnight_is_not_of_the_new_day(
             clock.at += 12 * 3600
             return {"2026-11-21": 0.75}
 
-    counters = MemoryBudgets(Slow(), clock)
+    counters = Spending(MemoryMoney(clock), Slow(), clock)
     await counters.reserve(DRAWS, 1)
     assert counters.spent(ACCOUNT)[:2] == (0, 3 * NANO // 4)
 
 
 async def test_what_others_have_spent_is_taken_over(
-    counters: MemoryBudgets, before: FakeBefore, clock: Clock
+    counters: Spending, before: FakeBefore, clock: Clock
 ) -> None:
     lease = await counters.reserve(DRAWS, NANO // 4)
     assert isinstance(lease, Lease)
@@ -126,7 +122,7 @@ async def test_what_others_have_spent_is_taken_over(
 
 
 async def test_it_goes_on_following_while_storage_is_away(
-    counters: MemoryBudgets, before: FakeBefore, monkeypatch: pytest.MonkeyPatch
+    counters: Spending, before: FakeBefore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.limits.spending._FOLLOW_S", 0.0)
     await counters.reserve(DRAWS, 1)
@@ -140,7 +136,7 @@ async def test_it_goes_on_following_while_storage_is_away(
 
 
 async def test_a_lease_that_nobody_settles_comes_back(
-    counters: MemoryBudgets, clock: Clock
+    counters: Spending, clock: Clock
 ) -> None:
     lost = await counters.reserve(DRAWS, NANO)
     assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
@@ -155,7 +151,7 @@ async def test_a_lease_that_nobody_settles_comes_back(
 
 
 async def test_money_set_aside_before_midnight_still_is_after_it(
-    counters: MemoryBudgets, clock: Clock
+    counters: Spending, clock: Clock
 ) -> None:
     clock.at += 12 * 3600 - 10
     lease = await counters.reserve(DRAWS, NANO)
@@ -167,7 +163,7 @@ async def test_money_set_aside_before_midnight_still_is_after_it(
 
 
 async def test_a_clock_that_is_set_back_gives_no_money_back(
-    counters: MemoryBudgets, clock: Clock
+    counters: Spending, clock: Clock
 ) -> None:
     lease = await counters.reserve(DRAWS, NANO)
     assert isinstance(lease, Lease)
@@ -176,7 +172,7 @@ async def test_a_clock_that_is_set_back_gives_no_money_back(
     assert isinstance(counters.try_reserve(DRAWS, 1), Spent)
 
 
-async def test_a_year_ends_too(counters: MemoryBudgets, clock: Clock) -> None:
+async def test_a_year_ends_too(counters: Spending, clock: Clock) -> None:
     clock.at = datetime(2026, 12, 31, 23, tzinfo=UTC).timestamp()
     draws = (Draw(ACCOUNT, None, NANO),)
     lease = await counters.reserve(draws, NANO)

@@ -18,13 +18,14 @@ from proxy.config.schema_policy import (
 from proxy.core.types import ANYONE, Attempt, Budget, Limits, Principal, Record
 from proxy.limits.budget import BudgetReached, Budgets
 from proxy.limits.rate import LimitReached, RateLimits
-from proxy.limits.spending import NANO, Account, MemoryBudgets
+from proxy.limits.spending import NANO, Spending
 from proxy.pipeline.allowance import UNLIMITED, Allowance, Reservation
 from proxy.pipeline.passing import Passing
 from proxy.pipeline.tariff import Tariff
 from proxy.routing.catalog import Catalog, Resolution
 from proxy.routing.needs import Needs
 from proxy.state.memory import MemoryState
+from proxy.state.money import Account
 from tests.fakes.hand_clock import HandClock
 from tests.fakes.kinds import provider
 from tests.proxy.limits.conftest import FakeBefore
@@ -67,8 +68,8 @@ class House:
 
     def __init__(self, limits: RateLimitsConfig, budgets: BudgetsConfig) -> None:
         self.clock = HandClock()
-        self.state = MemoryState(self.clock)
-        self.money = MemoryBudgets(FakeBefore(), self.clock)
+        self.state = MemoryState(self.clock, wall=self.clock)
+        self.money = Spending(self.state.money, FakeBefore(), self.clock)
         known = Catalog(
             Config(models=MODELS), [provider("home"), provider("away", type="cloud")]
         )

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.limits.spending import NANO, Account, MemoryBudgets
+from proxy.limits.spending import NANO, Spending
+from proxy.state.money import Account
 from tests.parts.http_text import Message, head, post, whole
 from tests.parts.inside import CHAT, Site
 from tests.parts.keys import bearer, guarded_site, issue
@@ -25,6 +26,7 @@ from tests.parts.scripts import (
     then_wait,
 )
 from tests.parts.until import until
+from tests.parts.valkey import valkey
 
 ANSWER = (
     b'{"object":"chat.completion","choices":[{"index":0}],'
@@ -81,10 +83,8 @@ def asking(key: str, model: str = "dear", tokens: int = 50, **more: Any) -> byte
     return post(CHAT, body % (model.encode(), tokens, streamed), bearer(key))
 
 
-def books(site: Site) -> MemoryBudgets:
-    counters = site.runtime.allowance._budgets._counters
-    assert isinstance(counters, MemoryBudgets)
-    return counters
+def books(site: Site) -> Spending:
+    return site.runtime.allowance._budgets._counters
 
 
 def spent(site: Site, key_id: str) -> float:
@@ -202,3 +202,26 @@ async def test_what_was_spent_before_the_start_counts(
             assert (await first.ask(asking(other.secret, tokens=25))).status == 200
             await books(first).refresh()
             assert is_refused(await first.ask(asking(other.secret, tokens=25)))
+
+
+async def test_gateways_that_share_a_state_spend_one_budget(tmp_path: Path) -> None:
+    """Each asks for half a dollar at most; what it spends is a quarter."""
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    with valkey() as server:
+        shared = {"database": {"url": url}, "state": {"url": server.new_database()}}
+        async with opened(records=True, **shared) as first:
+            key = await issue(first, daily_usd=3.0)
+            async with opened(records=True, **shared) as second:
+                sites = (first, second)
+                replies = await asyncio.gather(
+                    *(sites[n % 2].ask(asking(key.secret)) for n in range(40))
+                )
+                served = sum(reply.status == 200 for reply in replies)
+                assert 6 <= served <= 11
+                assert all(r.status == 200 or is_refused(r) for r in replies)
+                for n in range(12 - served):
+                    reply = await sites[n % 2].ask(asking(key.secret, tokens=25))
+                    assert reply.status == 200
+                for site in sites:
+                    assert is_refused(await site.ask(asking(key.secret, tokens=1)))
+                    assert spent(site, key.row.id) == pytest.approx(3.0)

@@ -28,7 +28,7 @@ async def test_without_a_server_it_opens_and_goes_on_alone(
         False,
     ]
     assert (await state.rates.reserve(CHARGE)).granted
-    assert state.alone == {"slots": 2, "rates": 1}
+    assert state.alone == {"slots": 2, "rates": 1, "budgets": 0}
     told = [r for r in caplog.records if r.name == "local_ai.state"]
     assert [r.levelno for r in told] == [logging.WARNING], "said once"
 
@@ -85,7 +85,7 @@ async def test_whoever_waits_when_it_stalls_is_answered(
             assert (await state.rates.reserve(CHARGE)).granted
             assert await asking
         assert state.is_away
-        assert state.alone == {"slots": 1, "rates": 1}
+        assert state.alone == {"slots": 1, "rates": 1, "budgets": 0}
     finally:
         server.go_on()
     await until(lambda: not state.is_away, "it is back")
