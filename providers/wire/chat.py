@@ -43,6 +43,9 @@ class ChatWatch(Notes):
         shown = [event for event in parts if not self._is_ours(event)]
         return events if len(shown) == len(parts) else b"".join(shown)
 
+    def is_plain(self, frame: bytes) -> bool:
+        return not (_usage(frame) or _error(frame) or _done(frame))
+
     def _is_ours(self, event: bytes) -> bool:
         """Note what one event says; tell whether it is to be withheld."""
         if not (_usage(event) or _error(event) or _done(event)):

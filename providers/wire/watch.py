@@ -27,6 +27,12 @@ class Watch(Protocol):
         """Take one or more whole events; answer those that the caller may see."""
         ...
 
+    def is_plain(self, frame: bytes) -> bool:
+        """Tell whether whole events, in a frame of HTTP perhaps, say nothing that `see`
+        would note or leave out. True is never wrong.
+        """
+        ...
+
     def is_complete(self) -> bool:
         """Tell whether the dialect's terminator has passed."""
         ...
@@ -50,6 +56,9 @@ class Notes:
         self.response_id = None
         self.error = None
         self.complete = not terminated
+
+    def is_plain(self, frame: bytes) -> bool:
+        return False
 
     def is_complete(self) -> bool:
         return self.complete

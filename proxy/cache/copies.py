@@ -112,6 +112,10 @@ class Collected:
         self.bytes_out += len(data)
         self._pieces.add(data)
 
+    def forward(self, frame: bytes, size: int) -> bool:
+        """Answer that it is to be written: what passes is looked at here."""
+        return False
+
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         self.ended = True
         self._pieces.end()
@@ -183,6 +187,10 @@ class Copied:
     def write(self, data: bytes) -> None:
         self._pieces.add(data)
         self._reply.write(data)
+
+    def forward(self, frame: bytes, size: int) -> bool:
+        """Answer that it is to be written: what passes is looked at here."""
+        return False
 
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         self._pieces.end()

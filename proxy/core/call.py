@@ -118,6 +118,12 @@ class Reply(Protocol):
         """Send body bytes; framing is the reply's affair."""
         ...
 
+    def forward(self, frame: bytes, size: int) -> bool:
+        """Send body bytes that come as one chunk of HTTP/1.1 with `size` of payload;
+        False, and nothing is done, where the reply is not sent in chunks.
+        """
+        ...
+
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         """Finish the body; the connection may carry another request."""
         ...

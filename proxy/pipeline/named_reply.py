@@ -74,6 +74,10 @@ class NamedReply:
         name = self._name() if self._is_stream else None
         self._reply.write(data if name is None else _named(data, name))
 
+    def forward(self, frame: bytes, size: int) -> bool:
+        """Answer that it is to be written: what passes is looked at here."""
+        return False
+
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         self._reply.end(trailers)
 

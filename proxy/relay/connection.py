@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast
 from proxy.core.call import Pausable, Tunnel
 from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase, StaleConnection, UpstreamFailed
-from proxy.relay.framing import Decoder, decoder_for
+from proxy.relay.framing import Chunked, Decoder, decoder_for
 from proxy.relay.head import HEAD_LIMIT, HeadReader, ReplyHead
 
 
@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_decoder",
         "_deliver",
         "_feeder",
+        "_forward",
         "_head",
         "_heads",
         "_held",
@@ -88,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._heads = heads
         self._sink: Sink | None = None
         self._deliver: Callable[[bytes], None] | None = None
+        self._forward: Callable[[bytes], bool] | None = None
         self._tunnel: Tunnel | None = None
         self._feeder: Pausable | None = None
         self._decoder: Decoder | None = None
@@ -125,9 +127,19 @@ class Connection(asyncio.Protocol):
         self._deliver = new.on_data
         return True
 
-    def deliver_to(self, take: Callable[[bytes], None]) -> None:
-        """Hand this reply's further body bytes to `take` instead of the sink."""
+    def deliver_to(
+        self,
+        take: Callable[[bytes], None],
+        forward: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """Hand this reply's further body bytes to `take` instead of the sink.
+
+        Of a chunked reply `forward` is first offered what came as it came, where a chunk
+        begins with it; it takes exactly one whole chunk, or answers False.
+        """
         self._deliver = take
+        if type(self._decoder) is Chunked:
+            self._forward = forward
 
     async def send_body(self, data: bytes) -> None:
         """Write more of the body; waits while the upstream takes no more."""
@@ -157,7 +169,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; the sink hears nothing more."""
-        self._sink = self._deliver = None
+        self._sink = self._deliver = self._forward = None
         self._tunnel = None
         if self.transport is not None:
             self.transport.abort()
@@ -196,8 +208,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # Shaped by speed (bench: CPU per chunk): the body comes first, and a read
         # that is one whole chunk takes the decoder's short way.
-        decoder = self._decoder
+        decoder, forward = self._decoder, self._forward
         try:
+            if forward is not None and decoder.between and forward(data):  # type: ignore[union-attr]
+                return
             if decoder is not None:
                 payload = decoder.feed(data)
                 if payload and self._deliver is not None:
@@ -235,7 +249,7 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         self._on_lost(self)
         sink, self._sink = self._sink, None
-        self._deliver = None
+        self._deliver = self._forward = None
         if self._tunnel is not None:
             tunnel, self._tunnel = self._tunnel, None
             tunnel.closed()
@@ -328,7 +342,7 @@ class Connection(asyncio.Protocol):
 
     def _free(self, head: ReplyHead, *, is_clean: bool) -> None:
         """Give the connection back, if it can carry another request."""
-        self._sink = self._deliver = None
+        self._sink = self._deliver = self._forward = None
         if self._paused:
             self.resume()
         transport = self.transport

@@ -16,7 +16,8 @@ from proxy.relay.head import ReplyHead, read_trailers
 _LINE_LIMIT: Final = 4096
 _TRAILER_LIMIT: Final = 16 << 10
 _SIZE, _END, _TRAILER = 0, 1, 2
-_whole_size_line: Final = re.compile(rb"([0-9a-fA-F]{1,8})\r\n").match
+whole_size_line: Final = re.compile(rb"([0-9a-fA-F]{1,8})\r\n").match
+"""A chunk's size line without any extension, at the beginning of what came."""
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -87,31 +88,32 @@ class Chunked:
     """A chunked body (RFC 9112 §7.1).
 
     The common read is exactly one chunk: that costs one slice. Otherwise the
-    payload of all chunks in what came is joined once.
+    payload of all chunks in what came is joined once. `between`: what comes next is the
+    very beginning of a chunk.
     """
 
-    __slots__ = ("_between", "_due", "_held", "_left", "done", "rest", "trailers")
+    __slots__ = ("_due", "_held", "_left", "between", "done", "rest", "trailers")
 
     def __init__(self) -> None:
         self._left = 0  # payload bytes of the open chunk still to come
         self._held = b""  # an unfinished size line, chunk end or trailer section
         self._due = _SIZE  # what comes once the payload is complete
-        self._between = True  # at the very beginning of a chunk
+        self.between = True
         self.done = False
         self.rest = b""
         self.trailers: tuple[Pair, ...] = ()
 
     def feed(self, data: bytes) -> bytes:
-        if self._between:
+        if self.between:
             # Most reads of a stream are one whole chunk (bench: CPU per chunk).
-            line = _whole_size_line(data)
+            line = whole_size_line(data)
             if line is not None:
                 start = line.end()
                 end = start + int(line[1], 16)
                 if end + 2 == len(data) and end > start and data[end:] == b"\r\n":
                     return data[start:end]
         payload = self._feed(data)
-        self._between = not (self._left or self._held or self._due)
+        self.between = not (self._left or self._held or self._due)
         return payload
 
     def _feed(self, data: bytes) -> bytes:

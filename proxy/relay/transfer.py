@@ -30,7 +30,7 @@ from proxy.relay.errors import (
 )
 from proxy.relay.head import ReplyHead
 from proxy.relay.headers import trailers_for_caller
-from proxy.relay.modes import Mode
+from proxy.relay.modes import Events, Mode
 from proxy.relay.origin import Origin
 
 _NO_PROGRESS: Final = (0, 0)
@@ -237,10 +237,12 @@ class Transfer(ABC):
 
     def on_data(self, data: bytes) -> None:
         """Take the first bytes; all further ones go straight to the mode."""
-        assert self._mode is not None and self._connection is not None
+        mode = self._mode
+        assert mode is not None and self._connection is not None
         self.first_byte_at = self._now()
-        self._connection.deliver_to(self._mode.data)
-        self._mode.data(data)
+        forward = mode.forward if isinstance(mode, Events) else None
+        self._connection.deliver_to(mode.data, forward)
+        mode.data(data)
 
     def on_end(self, trailers: tuple[Pair, ...]) -> None:
         assert self._mode is not None and self.head is not None

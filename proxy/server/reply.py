@@ -185,6 +185,13 @@ class TransportReply:
                 return
         self._send(data)
 
+    def forward(self, frame: bytes, size: int) -> bool:
+        if not self._chunked or self.gone or self.ended or self._bodiless:
+            return False
+        self.bytes_out += size
+        self._send(frame)
+        return True
+
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         if self.ended:
             return

@@ -15,6 +15,7 @@ class KeptReply:
     """
 
     def __init__(self) -> None:
+        self.forwarded = 0
         self.started = False
         self.ended = False
         self.gone = False
@@ -56,6 +57,11 @@ class KeptReply:
         self.body += data
         self.writes.append(bytes(data))
         self.bytes_out += len(data)
+
+    def forward(self, frame: bytes, size: int) -> bool:
+        self.forwarded += 1
+        self.write(frame[frame.index(b"\r\n") + 2 :][:size])
+        return True
 
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         assert not self.ended

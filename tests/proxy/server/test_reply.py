@@ -306,3 +306,32 @@ def test_an_upgrade_hands_the_connection_over(wire: Wire) -> None:
     reply.write(b"\x81\x00")
     assert wire.transport.written.endswith(b"\r\n\r\n\x81\x00")
     assert (reply.status, reply.keep_alive) == (101, False)
+
+
+def test_a_chunk_passes_as_it_came(wire: Wire) -> None:
+    reply = reply_on(wire)
+    reply.start(200, FIELDS, None)
+    assert reply.forward(b"004\r\nbody\r\n", 4)
+    reply.end()
+    assert wire.message.body == b"body"
+    assert wire.transport.written.endswith(b"\r\n004\r\nbody\r\n0\r\n\r\n")
+    assert reply.bytes_out == 4
+
+
+@pytest.mark.parametrize("options", [{"version": 0}, {"bodiless": True}])
+def test_a_chunk_is_unpacked_where_none_are_sent(
+    wire: Wire, options: dict[str, Any]
+) -> None:
+    reply = reply_on(wire, **options)
+    reply.start(200, FIELDS, None)
+    written = wire.transport.written
+    assert not reply.forward(b"4\r\nbody\r\n", 4)
+    assert wire.transport.written == written
+    assert reply.bytes_out == 0
+
+
+def test_no_chunk_follows_the_end(wire: Wire) -> None:
+    reply = reply_on(wire)
+    reply.start(200, FIELDS, None)
+    reply.end()
+    assert not reply.forward(b"4\r\nbody\r\n", 4)
