@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from dataclasses import dataclass
 
@@ -31,9 +32,10 @@ MIB = 1 << 20
 FLOOD_BYTES = 200 * MB
 EVENT_SIZES = (300, 4_000, 65_000)
 GROWTH_LIMIT_BYTES = 8 * MIB
-# How far the upstream may be ahead of the caller: what the kernel holds in four
-# socket buffers, and a little of ours.
-AHEAD_LIMIT_BYTES = 24 * MIB
+# How far the upstream may be ahead of the caller: what the kernel holds in three
+# socket buffers, one of which it may let grow to 32 MiB, and a little of ours.
+AHEAD_LIMIT_BYTES = 40 * MIB
+CALLER_BUFFER_BYTES = 256 << 10
 STEP_S = 0.1
 IDLE = 1000
 IDLE_LIMIT_BYTES = 12 << 10
@@ -128,6 +130,9 @@ async def _read_slowly(
 ) -> Seen:
     before, sent_before, seen = running.rss_bytes, _sent_bytes(upstream), Seen()
     reader, writer = await connect(running.url)
+    # Left alone, the kernel would take the whole flood for a slow reader.
+    taken = writer.get_extra_info("socket")
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CALLER_BUFFER_BYTES)
     writer.write(post(CHAT, _wish(size)))
     begun, tail = time.monotonic(), b""
     while not tail.endswith(LAST_CHUNK):
