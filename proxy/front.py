@@ -7,7 +7,7 @@ caller's connection are those of its opening: they hold until it closes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from proxy import __version__
+from proxy.accounting.live import Shown, watch
 from proxy.api.context import Context, nobody
 from proxy.api.guard import check_caller
 from proxy.auth.client_address import TrustedProxies
@@ -120,11 +121,16 @@ class Front:
             shared_state=lambda: _state_of(runtime),
             exposition=None if fleet is None else fleet.exposition,
             tell_others=nobody if fleet is None else fleet.tell,
+            busy_elsewhere=nobody if fleet is None else fleet.busy,
             authenticator=runtime.authenticator,
             keys=None if runtime.keyring is None else runtime.keyring.admin,
             records=runtime.records,
-            tail=runtime.tail,
+            watch=self._watch if fleet is None else fleet.watch,
         )
+
+    def _watch(self, pause_s: float) -> AsyncGenerator[Shown]:
+        runtime = self._runtime
+        return watch(runtime.tail, lambda: runtime.config.metrics.currency, pause_s)
 
 
 def _state_of(runtime: Runtime) -> str | None:

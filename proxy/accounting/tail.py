@@ -8,30 +8,32 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from proxy.core.types import Record
+
+T = TypeVar("T")
 
 _MOST: Final = 1000
 
 
-class Watcher:
+class Watcher(Generic[T]):
     """What one of them has still to read."""
 
     def __init__(self, limit: int = _MOST) -> None:
-        self._waiting: deque[Record] = deque()
+        self._waiting: deque[T] = deque()
         self._limit = limit
         self._come = asyncio.Event()
         self.missed = 0
 
-    def tell(self, record: Record) -> None:
+    def tell(self, one: T) -> None:
         if len(self._waiting) >= self._limit:
             self.missed += 1
             return
-        self._waiting.append(record)
+        self._waiting.append(one)
         self._come.set()
 
-    async def take(self, timeout_s: float) -> list[Record]:
+    async def take(self, timeout_s: float) -> list[T]:
         """Wait for some; an empty list when the time is over."""
         if not self._waiting:
             self._come.clear()
@@ -49,7 +51,7 @@ class Tail:
     """`note` each record while `is_watched`."""
 
     def __init__(self) -> None:
-        self._watchers: list[Watcher] = []
+        self._watchers: list[Watcher[Record]] = []
 
     @property
     def is_watched(self) -> bool:
@@ -63,7 +65,7 @@ class Tail:
         self, pause_s: float, limit: int = _MOST
     ) -> AsyncGenerator[tuple[list[Record], int], None]:
         """Yield what has come and how many were missed; nothing after each pause."""
-        watcher = Watcher(limit)
+        watcher = Watcher[Record](limit)
         self._watchers.append(watcher)
         try:
             while True:

@@ -6,6 +6,7 @@ Holding a provider stops new requests at once and leaves running ones alone.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -23,7 +24,8 @@ _PROBE_S: Final = 30.0
 
 
 async def list_providers(_request: web.BaseRequest, context: Context) -> web.Response:
-    rows = [_shown(p, context) for p in context.registry.providers]
+    others = await context.busy_elsewhere()
+    rows = [_shown(p, context, others) for p in context.registry.providers]
     return json_reply({"providers": rows})
 
 
@@ -54,7 +56,18 @@ async def probe(request: web.BaseRequest, context: Context) -> web.Response:
     return _done(provider, context, others)
 
 
-def _shown(provider: Provider, context: Context) -> dict[str, Any]:
+def _shown(
+    provider: Provider, context: Context, others: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """`others`: how busy other workers keep providers, by provider."""
+    active, length, oldest_s = _busy(provider, context)
+    for there in others:
+        more, longer, older_s = there.get(provider.id, (0, 0, 0.0))
+        active, length, oldest_s = (
+            active + more,
+            length + longer,
+            max(oldest_s, older_s),
+        )
     latency_s, config = provider.latency_s, provider.config
     return {
         "id": provider.id,
@@ -68,20 +81,17 @@ def _shown(provider: Provider, context: Context) -> dict[str, Any]:
         "health": provider.health,
         "latency_ms": None if latency_s is None else round(latency_s * 1000, 1),
         "last_error": provider.last_error,
-        "slots": {"active": provider.active, "max": provider.slots},
-        "queue": _queue(provider, context),
+        "slots": {"active": active, "max": provider.slots},
+        "queue": {"length": length, "oldest_seconds": round(oldest_s, 1)},
         **_left_alone(provider, context),
         "models": [_model(model) for model in provider.models],
     }
 
 
-def _queue(provider: Provider, context: Context) -> dict[str, Any]:
-    """Who waits for it, perhaps for others too."""
+def _busy(provider: Provider, context: Context) -> tuple[int, int, float]:
+    """How many it serves, and who waits for it, perhaps for others too."""
     presence = context.dispatch.queue.presence(provider.id)
-    return {
-        "length": presence.length,
-        "oldest_seconds": round(presence.oldest_s, 1),
-    }
+    return provider.active, presence.length, presence.oldest_s
 
 
 def _left_alone(provider: Provider, context: Context) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
+from proxy.accounting.live import Shown
 from proxy.accounting.records import Records
-from proxy.accounting.tail import Tail
 from proxy.auth.access import Access
 from proxy.auth.authenticate import Authenticator
 from proxy.auth.key_admin import KeyAdmin
@@ -36,7 +36,8 @@ class Context:
     none could be kept. `started_at` is seconds since the epoch, `shared_state`
     answers ok, away, or None where no other process shares it. `exposition`
     answers metrics, of all workers where there are several; `tell_others` has them do
-    what was done here, and answers which of them did. `authenticator` and
+    what was done here, and answers which of them did. `busy_elsewhere` answers how busy
+    each of them keeps providers, `watch` what finishes in any. `authenticator` and
     `keys` are None while authentication is off, `records` where none are kept.
     """
 
@@ -55,13 +56,14 @@ class Context:
     reload: Callable[[str], Awaitable[Reload]]
     last_reload: Callable[[], Reload | None]
     started_at: float
+    watch: Callable[[float], AsyncGenerator[Shown]]
     shared_state: Callable[[], str | None] = lambda: None
     exposition: Callable[[str | None], Awaitable[tuple[bytes, str]]] | None = None
     tell_others: Callable[..., Awaitable[list[dict[str, Any]]]] = nobody
+    busy_elsewhere: Callable[[], Awaitable[list[dict[str, Any]]]] = nobody
     authenticator: Authenticator | None = None
     keys: KeyAdmin | None = None
     records: Records | None = None
-    tail: Tail = field(default_factory=Tail)
 
     @property
     def config(self) -> Config:

@@ -8,12 +8,9 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from proxy.accounting.ledger_line import row_of
 from proxy.accounting.queries import Queries
-from proxy.accounting.shapes import shown_request
 from proxy.api.context import Context
 from proxy.api.reply import json_reply
-from proxy.core import clock
 from proxy.core.errors import GatewayFault
 from proxy.server.ordinary import PARAMS
 
@@ -51,16 +48,8 @@ async def stream_requests(_: web.BaseRequest, context: Context) -> web.Response:
 
 async def _events(context: Context) -> AsyncIterator[bytes]:
     yield _KEEP_ALIVE  # the head goes out with it: the caller sees that it watches
-    async for records, missed in context.tail.watch(_PAUSE_S):
-        currency = context.config.metrics.currency
-        epoch_s = clock.wall() - clock.monotonic()
-        lines = [
-            b"event: request\ndata: %b\n\n" % orjson.dumps(shown_request(row))
-            for row in (
-                row_of(record, epoch_s, currency.code, currency.per_usd)
-                for record in records
-            )
-        ]
+    async for rows, missed in context.watch(_PAUSE_S):
+        lines = [b"event: request\ndata: %b\n\n" % orjson.dumps(row) for row in rows]
         if missed:
             lines.append(b'event: missed\ndata: {"requests":%d}\n\n' % missed)
         yield b"".join(lines) or _KEEP_ALIVE

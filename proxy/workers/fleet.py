@@ -1,20 +1,28 @@
 """All workers as one: whichever of them is asked for metrics answers for all, and what
-is done to one is done to all.
+is done to one is done to all. Who watches sees what finishes in any.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from typing import Any, Final
 
+from proxy.accounting import live
+from proxy.accounting.live import Shown
+from proxy.accounting.tail import Watcher
+from proxy.core import tasks
 from proxy.observability import exposition
 from proxy.routing.registry import Status
 from proxy.runtime import Runtime
-from proxy.workers.control import Control, NoAnswer, ask
+from proxy.workers.control import Control, NoAnswer, ask, follow
 from proxy.workers.seat import Seat
 
 METRICS_S: Final = 1.0
 ACTION_S: Final = 10.0
+LOOK_S: Final = 1.0
+"""How often who watches looks for workers that have come meanwhile."""
 
 
 class Fleet:
@@ -30,7 +38,9 @@ class Fleet:
                 "reload": self._reload,
                 "hold": self._hold,
                 "check": self._check,
+                "busy": self._busy,
             },
+            {"tail": self._tail},
         )
 
     async def __aenter__(self) -> Fleet:
@@ -54,6 +64,36 @@ class Fleet:
             {"worker": number, "ok": not isinstance(said, NoAnswer) and bool(said)}
             for number, said in answers
         ]
+
+    async def busy(self) -> list[dict[str, Any]]:
+        """Answer how busy each of the others keeps providers, by id: requests under way,
+        requests that wait, and for how long the oldest does.
+        """
+        answers = await self._ask_others(METRICS_S, "busy")
+        return [said for _, said in answers if not isinstance(said, NoAnswer)]
+
+    async def watch(self, pause_s: float) -> AsyncGenerator[Shown]:
+        """Yield what has finished in any worker; nothing after each pause."""
+        watcher = Watcher[dict[str, Any]]()
+        following = {self._seat.number: tasks.create(_hear(watcher, self._tail()))}
+        silent_s = 0.0
+        try:
+            while True:
+                for one in self._seat.others():
+                    before = following.get(one.number)
+                    if before is None or before.done():
+                        heard = _hear(watcher, follow(one.socket, "tail"))
+                        following[one.number] = tasks.create(heard)
+                rows = await watcher.take(LOOK_S)
+                missed, watcher.missed = watcher.missed, 0
+                silent_s += LOOK_S
+                if rows or missed or silent_s >= pause_s:
+                    silent_s = 0.0
+                    yield rows, missed
+        finally:
+            for task in following.values():
+                task.cancel()
+            await asyncio.gather(*following.values(), return_exceptions=True)
 
     async def _ask_others(
         self, within_s: float, what: str, *words: Any
@@ -86,3 +126,23 @@ class Fleet:
         if provider is not None:
             self._runtime.discovery.check(provider)
         return provider is not None
+
+    async def _busy(self) -> dict[str, tuple[int, int, float]]:
+        presence = self._runtime.dispatch.queue.presence
+        return {
+            one.id: (one.active, presence(one.id).length, presence(one.id).oldest_s)
+            for one in self._runtime.registry.providers
+        }
+
+    def _tail(self) -> AsyncGenerator[Shown]:
+        runtime = self._runtime
+        return live.watch(runtime.tail, lambda: runtime.config.metrics.currency, LOOK_S)
+
+
+async def _hear(watcher: Watcher[dict[str, Any]], told: AsyncIterator[Any]) -> None:
+    """Pass on what one worker tells, until it has gone."""
+    with suppress(NoAnswer):
+        async for rows, missed in told:
+            watcher.missed += missed
+            for row in rows:
+                watcher.tell(row)

@@ -118,6 +118,37 @@ async def test_what_the_owner_does_to_one_is_done_to_all(gateway: Gateway) -> No
         assert await statuses(gateway) == then
 
 
+async def test_the_live_tail_shows_what_any_worker_serves(gateway: Gateway) -> None:
+    def served() -> set[str]:
+        lines = [one for one in gateway.stdout.splitlines() if "id=req_" in one]
+        return {line.rpartition("id=")[2].split()[0] for line in lines}
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
+            f"{gateway.url}/admin/requests/stream", **as_owner(gateway)
+        ) as watched,
+    ):
+        told = b""
+
+        async def listen() -> None:
+            nonlocal told
+            async for piece in watched.content.iter_any():
+                told += piece
+
+        listening = asyncio.ensure_future(listen())
+        while b"event: request" not in told:  # its workers are asked one by one
+            await ask(gateway)
+        await asyncio.sleep(WITHIN_S)
+        before = served()
+        assert await statuses(gateway) == {200}
+        await until(lambda: len(served()) >= len(before) + 20, "all are in the log")
+        new = served() - before
+        assert len({id_[:16] for id_ in new}) == 2, "both have served"
+        await until(lambda: all(id_.encode() in told for id_ in new), "all are told")
+        listening.cancel()
+
+
 async def test_a_reload_reaches_all_workers(gateway: Gateway, state: str) -> None:
     def in_force() -> int:
         return gateway.stderr.count("is in force")

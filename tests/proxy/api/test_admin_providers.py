@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import cast
 
 import pytest
 import uvloop
 
 from providers.base import FoundModel
+from proxy.api.admin_providers import _shown
+from proxy.api.context import Context
 from proxy.routing.breaker import THRESHOLD
 from proxy.routing.registry import Finding, Status
 from proxy.state.base import Where
@@ -48,6 +51,14 @@ async def test_providers_are_shown_with_all_that_is_known(site: Site) -> None:
     assert shown["slots"] == {"active": 0, "max": 3}
     assert shown["models"] == [{"id": "tiny", "loaded": True, "context_window": 4096}]
     assert shown["endpoint"] == site.upstream.url
+
+
+async def test_what_other_workers_serve_is_added(site: Site) -> None:
+    [box] = site.runtime.registry.providers
+    others = [{"box": [2, 1, 0.5]}, {"box": [1, 3, 7.5], "other": [9, 9, 9.0]}, {}]
+    shown = _shown(box, cast("Context", site.runtime), others)
+    assert shown["slots"] == {"active": 3, "max": box.slots}
+    assert shown["queue"] == {"length": 4, "oldest_seconds": 7.5}
 
 
 async def test_who_waits_for_it_is_shown(open_site: OpenSite) -> None:

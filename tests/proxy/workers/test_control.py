@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from proxy.workers.control import Control, NoAnswer, ask
+from proxy.workers.control import Control, NoAnswer, ask, follow
+from tests.parts.until import until
 
 
 async def add(one: int, other: int) -> int:
@@ -69,3 +71,40 @@ async def test_what_is_no_question_is_not_answered(path: Path, said: bytes) -> N
 
 async def answer(value: Any) -> Any:
     return value
+
+
+async def three() -> AsyncGenerator[int]:
+    for number in range(3):
+        yield number
+
+
+async def forever() -> AsyncGenerator[int]:
+    while True:
+        yield 0
+        await asyncio.sleep(0)
+
+
+async def test_a_story_is_told_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "worker.sock"
+    async with Control(path, {}, {"three": three}):
+        assert [one async for one in follow(path, "three")] == [0, 1, 2]
+
+
+async def test_a_story_ends_when_its_listener_leaves_or_its_teller(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "worker.sock"
+    async with Control(path, {}, {"forever": forever}) as control:
+        async with aclosing(follow(path, "forever")) as heard:
+            assert await anext(heard) == 0
+        await until(lambda: not control._listeners, "nobody listens")
+        other = follow(path, "forever")
+        assert await anext(other) == 0
+    async with asyncio.timeout(5):
+        with suppress(NoAnswer):
+            assert not [one async for one in other if one]
+
+
+async def test_nothing_is_heard_of_one_that_has_gone(tmp_path: Path) -> None:
+    with pytest.raises(NoAnswer):
+        await anext(follow(tmp_path / "gone.sock", "three"))

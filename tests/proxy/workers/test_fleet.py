@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,10 @@ import pytest
 from proxy.routing.registry import Status
 from proxy.workers.fleet import Fleet
 from proxy.workers.seat import Seat
-from tests.parts.inside import OpenSite, Site, open_site
+from tests.parts.http_text import post
+from tests.parts.inside import CHAT, OpenSite, Site, open_site
+from tests.parts.scripts import BODY, then_wait
+from tests.parts.until import until
 
 __all__ = ["open_site"]
 
@@ -71,3 +74,52 @@ async def test_a_reload_that_fails_elsewhere_is_told(
     assert file is not None
     file.write_text(json.dumps({"server": {"prot": 1}}))
     assert await fleets[0].tell("reload", "a test") == [{"worker": 2, "ok": False}]
+
+
+async def test_who_watches_sees_what_finishes_in_any_worker(
+    tmp_path: Path, fleets: list[Fleet], sites: list[Site], open_site: OpenSite
+) -> None:
+    seen: list[str] = []
+    async with aclosing(fleets[0].watch(60.0)) as watched:
+
+        async def collect() -> None:
+            async for rows, _ in watched:
+                seen.extend(row["id"] for row in rows)
+
+        def is_known(*sites: Site) -> bool:
+            return {site.records[-1].id for site in sites} <= set(seen)
+
+        collecting = asyncio.ensure_future(collect())
+        await until(lambda: all(s.runtime.tail.is_watched for s in sites), "both tell")
+        for site in sites:
+            assert (await site.ask(post(CHAT, BODY))).status == 200
+        await until(lambda: is_known(*sites), "both are seen")
+        late = await open_site()
+        async with Fleet(Seat(tmp_path, 3), late.runtime):
+            await until(lambda: late.runtime.tail.is_watched, "one that came later")
+            assert (await late.ask(post(CHAT, BODY))).status == 200
+            await until(lambda: is_known(late), "it is seen")
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)
+    await until(
+        lambda: not any(site.runtime.tail.is_watched for site in sites),
+        "nobody watches",
+    )
+
+
+async def test_nothing_happening_is_told_after_each_pause(fleets: list[Fleet]) -> None:
+    async with aclosing(fleets[0].watch(0.0)) as watched:
+        assert await anext(watched) == ([], 0)
+
+
+async def test_how_busy_the_others_are_is_known(
+    fleets: list[Fleet], sites: list[Site]
+) -> None:
+    assert await fleets[0].busy() == [{"box": [0, 0, 0.0]}]
+    sites[1].upstream.script = then_wait(b"")
+    caller = await sites[1].caller()
+    caller.send(post(CHAT, BODY))
+    await sites[1].busy_peer()
+    assert await fleets[0].busy() == [{"box": [1, 0, 0.0]}]
+    assert await fleets[1].busy() == [{"box": [0, 0, 0.0]}]
+    caller.leave()
