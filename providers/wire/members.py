@@ -119,6 +119,8 @@ class Members(msgspec.Struct, eq=False):
         if not changed and not dropped:
             return self.body
         if self.spans is None:
+            if not dropped and raws and raws.keys().isdisjoint(changed):
+                return _lengthened(self.body, changed)
             self.spans = _dense_spans(raws)
         return splice(self.body, self.spans, changed, dropped)
 
@@ -207,6 +209,13 @@ def _check_encoding(body: bytes) -> None:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise MalformedJSON("the body is not valid UTF-8") from error
+
+
+def _lengthened(body: bytes, added: Mapping[str, bytes]) -> bytes:
+    """Add members at the end of a body that has some, and no white space."""
+    members = [b"%b:%b" % (msgspec.json.encode(name), text)
+               for name, text in added.items()]  # fmt: skip
+    return b"%b,%b}" % (body[:-1], b",".join(members))
 
 
 def _is_same(raw: msgspec.Raw, text: bytes) -> bool:

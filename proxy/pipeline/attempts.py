@@ -59,6 +59,9 @@ class Going(Sink, Protocol):
     def connection(self) -> Connection: ...
 
     @property
+    def sent(self) -> bytes: ...
+
+    @property
     def sent_at(self) -> float: ...
 
 
@@ -120,7 +123,7 @@ class Attempts:
         """Make what `go_on` needs of a request that has been sent."""
         self._expect(course, request)
         course.order = order
-        out = request.outgoing(order)
+        out = order.outgoing(going.sent)
         ride = Ride(self._carrier, course, order)
         ride.take_over(going.connection, going.sent_at, going)
         return Begun(going.resolution, going.lease, going.connection, out, ride)

@@ -147,6 +147,7 @@ class Express:
             lease,
             connection,
             reservation,
+            body,
             started_at,
             lease.taken_at,
         )
@@ -216,6 +217,7 @@ class Trip(msgspec.Struct, eq=False):
     lease: Lease
     connection: Connection
     reservation: Reservation | None
+    sent: bytes
     started_at: float
     sent_at: float
 
