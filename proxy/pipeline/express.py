@@ -14,6 +14,7 @@ to. So nothing is decided here that is not decided there; here it is only rememb
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -256,8 +257,7 @@ class Trip(msgspec.Struct, eq=False):
             block_for_caller(head),
             usual_block(record, order, overhead_s, lines),
         )
-        express.desk.report(record)
-        self.wire.give(block, body)
+        express.desk.report(record, partial(self.wire.give, block, body))
 
     def on_head(self, head: ReplyHead) -> None:
         self._join().on_head(head)
@@ -274,8 +274,9 @@ class Trip(msgspec.Struct, eq=False):
     # -- who else may end it --------------------------------------------------------
 
     def cancel(self) -> None:
-        """The caller has gone."""
-        self._join().course.leave()
+        """The caller has gone; of one that has been answered all is recorded already."""
+        if self in self.express.under_way:
+            self._join().course.leave()
 
     def interrupt(self, error: GatewayError) -> None:
         """The gateway ends the call."""

@@ -10,6 +10,7 @@ serves the model `tiny`; `open_site` makes one with other settings. Records are 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
@@ -185,7 +186,8 @@ async def run_site(
         runtime = await stack.enter_async_context(Runtime(loaded, records=records))
         kept = stack.enter_context(kept_log())
         ledger = None if runtime.records is None else runtime.records.ledger
-        desk = Desk(kept, runtime.metrics, ledger, runtime.tail)
+        soon = asyncio.get_running_loop().call_soon
+        desk = Desk(kept, runtime.metrics, ledger, runtime.tail, soon=soon)
         runtime.pipeline._desk = runtime.pipeline.express.desk = desk
         runtime._now = replace(runtime._now, log=kept)  # for reloads
         front, runner = doors(runtime, LocalToken(Path("local-token"), TOKEN))

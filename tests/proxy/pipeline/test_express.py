@@ -333,3 +333,45 @@ async def test_what_is_not_of_the_same_kind_goes_the_whole_way(
     for _ in range(2):
         await site.ask(post(target, body))
     assert begun == [None, None]
+
+
+async def test_replies_of_one_turn_leave_after_one_write_of_the_ledger(
+    open_site: OpenSite,
+) -> None:
+    site = await usual(open_site, records=True)
+    records = site.runtime.records
+    assert records is not None
+    spool, story_ = records.ledger._spool, []
+    put = spool.put
+
+    def noted(data: bytes, count: int = 1) -> None:
+        story_.append(f"{count} kept")
+        put(data, count)
+
+    spool.put = noted  # type: ignore[method-assign]
+    loop, desk = asyncio.get_running_loop(), site.runtime.pipeline.express.desk
+    for name in "ab":
+        record = Record(f"req_{name}", "chat", loop.time())
+        desk.report(record, lambda name=name: story_.append(f"{name} given"))
+    assert story_ == []
+    await asyncio.sleep(0)
+    assert story_ == ["2 kept", "a given", "b given"]
+
+
+async def test_every_reply_is_given_though_one_cannot(open_site: OpenSite) -> None:
+    site = await usual(open_site, records=True)
+    begun = trips(site)
+    caller = await site.caller()
+    for _ in range(3):
+        caller.send(post(CHAT, BODY))
+        assert (await caller.reply()).body == USED
+    assert None not in begun
+    desk, given = site.runtime.pipeline.express.desk, []
+
+    def fail() -> None:
+        raise RuntimeError
+
+    for then in (fail, lambda: given.append(1)):
+        desk.report(Record("req_x", "chat", 0.0), then)
+    await asyncio.sleep(0)
+    assert given == [1]
