@@ -26,7 +26,7 @@ from proxy.auth.authenticate import Authenticator
 from proxy.auth.local_token import kept_secret
 from proxy.auth.open_keys import make_keyring
 from proxy.cache.flights import Flights
-from proxy.cache.responses import open_cache
+from proxy.cache.opening import open_cache
 from proxy.config import (
     Config,
     ConfigError,
@@ -389,7 +389,7 @@ class Runtime:
                 config.providers,
             ):
                 return before.repeats
-        cache = open_cache(config.cache)
+        cache = open_cache(config, self.state.blobs)
         if cache is None:
             return None
         return Repeats(cache, Flights(self.tasks), self.catalog)

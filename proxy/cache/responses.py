@@ -1,6 +1,7 @@
 """Keeps replies: so many bytes of them, for so long, the longest unused go first.
 
-`ReplyStore` is the contract; the one here is this process's memory.
+`ReplyStore` is the contract; the one here is this process's memory, the one that
+processes share is in `shared`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import msgspec
 from providers.wire.usage import Usage
 from proxy.cache.fitness import is_fit
 from proxy.cache.key import Asked
-from proxy.config.schema_policy import CacheConfig
 from proxy.core import clock
 
 # What an entry costs besides its body: key, objects, places in two tables.
-_OVERHEAD_BYTES: Final = 512
+OVERHEAD_BYTES: Final = 512
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -124,12 +124,5 @@ class ResponseCache:
         return True
 
 
-def open_cache(config: CacheConfig) -> ResponseCache | None:
-    """Answer a cache in memory, None where the configuration wants none."""
-    if not config.enabled:
-        return None
-    return ResponseCache(MemoryReplies(config.max_bytes, config.ttl_seconds))
-
-
 def _size_of(stored: Stored) -> int:
-    return len(stored.body) + _OVERHEAD_BYTES
+    return len(stored.body) + OVERHEAD_BYTES

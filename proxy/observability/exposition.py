@@ -18,6 +18,8 @@ from prometheus_client.registry import Collector
 _OPENMETRICS_TYPE: Final = "application/openmetrics-text"
 _LARGEST: Final = frozenset(
     {
+        "local_ai_cache_bytes",
+        "local_ai_cache_replies",
         "local_ai_ledger_lag_seconds",
         "local_ai_provider_circuits_open",
         "local_ai_provider_cooldowns",

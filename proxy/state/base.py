@@ -6,7 +6,8 @@
     ├── money      what accounts have spent and set aside (see money.py)
     ├── cooldowns  what is left alone, and for how long
     ├── health     what was last seen of a provider, or of a model there
-    └── affinity   which provider served a session or a prefix
+    ├── affinity   which provider served a session or a prefix
+    └── blobs      what can be made again: replies that are kept
 
 Counts are exact: `try_…` answers at once, and None where only another process
 knows. Facts (cooldowns, health, affinity) are read from a copy at hand, written at
@@ -185,6 +186,23 @@ class Affinities(Protocol):
     def forget(self, key: str) -> None: ...
 
 
+class Blobs(Protocol):
+    """Keeps data for a while, at most so many bytes of it; may forget any at any time."""
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """How many there are and in how many bytes, as last known."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """None too where it cannot be had in a moment."""
+        ...
+
+    def put(self, key: str, data: bytes, ttl_s: float, most_bytes: int) -> None:
+        """Keep it soon; what has been kept the longest goes beyond `most_bytes`."""
+        ...
+
+
 class State(Protocol):
     """All of it. What it opens is open between `__aenter__` and `__aexit__`."""
 
@@ -215,6 +233,11 @@ class State(Protocol):
 
     @property
     def affinity(self) -> Affinities: ...
+
+    @property
+    def blobs(self) -> Blobs | None:
+        """None where nobody shares them: each keeps its own better."""
+        ...
 
     async def __aenter__(self) -> State: ...
 

@@ -33,6 +33,7 @@ class MemoryState:
 
     is_away: Final = False
     alone: Final = _NEVER_ALONE
+    blobs: Final = None
 
     def __init__(
         self,

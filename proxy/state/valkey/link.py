@@ -1,4 +1,5 @@
-"""Connections to the server: one for commands, one for news. The driver's only user.
+"""Connections to the server: one for commands, one for news; and plain
+clients for what is large. The driver's only user.
 
 A link lives until something goes wrong with it, in time or in what is answered; then
 another is made. Nothing is tried twice here.
@@ -25,6 +26,9 @@ ANSWER_S: Final = 1.0
 """The longest that an answer is waited for: a busy machine must not look like a lost one."""
 
 CONNECT_S: Final = 1.0
+ERRORS: Final = (ValkeyError, OSError, TimeoutError)
+"""What a client raises when it does not get what it asked for."""
+
 _SCHEMES: Final = {"redis": "valkey", "rediss": "valkeys"}
 
 Command = tuple[str, tuple[str, ...], tuple[str | float, ...]]
@@ -50,12 +54,7 @@ class Link:
         on_loss: Callable[[], None],
         silence_s: float,
     ) -> None:
-        self._client: Valkey = Valkey.from_url(
-            _spelled_for_driver(url),
-            socket_connect_timeout=CONNECT_S,
-            socket_timeout=None,  # deadlines are set here
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._client = make_client(url)
         # Channels know no databases, unlike keys: one for each.
         self._channel = f"{NEWS}:{_database(self._client)}"
         self._on_news = on_news
@@ -72,7 +71,7 @@ class Link:
                     text = script.replace(f"'{NEWS}'", f"'{self._channel}'")
                     self._names[script] = await self._client.script_load(text)
                 await self._news.subscribe(self._channel)
-        except (ValkeyError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             await self._close()
             raise LinkLost(_said(error)) from error
         except BaseException:
@@ -111,7 +110,7 @@ class Link:
         try:
             async with asyncio.timeout(ANSWER_S):
                 replies: list[Any] = await pipeline.execute(raise_on_error=True)
-        except (ValkeyError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             raise LinkLost(_said(error)) from error
         return replies
 
@@ -129,8 +128,19 @@ class Link:
             async with asyncio.timeout(ANSWER_S):
                 await self._news.aclose()  # type: ignore[no-untyped-call]
                 await self._client.aclose()
-        except (ValkeyError, OSError, TimeoutError):
+        except ERRORS:
             await self._client.connection_pool.disconnect()
+
+
+def make_client(url: str) -> Valkey:
+    """Make a client that tries nothing twice and connects when it is first used."""
+    client: Valkey = Valkey.from_url(
+        _spelled_for_driver(url),
+        socket_connect_timeout=CONNECT_S,
+        socket_timeout=None,  # deadlines are set by who asks
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client
 
 
 def _spelled_for_driver(url: str) -> str:

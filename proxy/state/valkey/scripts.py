@@ -8,6 +8,8 @@
     local-ai:spent:PERIOD:ACCOUNT  hash of a day (d20778) or month (m24321) of UTC:
                             `all` that was spent, `known` once what was before is in it,
                             and what each process spent of it; expires a while after
+    local-ai:blob:KEY       data; expires. local-ai:blobs: sorted set, key → when it does, in
+                            ms; local-ai:blob-sizes: hash, key → bytes, and `all`
     local-ai:news:DATABASE  channel of JSON lists: what, who (empty: the server), …
 
 All times are the server's. Keys are made up in the scripts: it is no cluster.
@@ -24,6 +26,7 @@ WANTS: Final = f"{PREFIX}wants:"
 RATE: Final = f"{PREFIX}rate:"
 ASIDE: Final = f"{PREFIX}aside:"
 SPENT: Final = f"{PREFIX}spent:"
+BLOB: Final = f"{PREFIX}blob:"
 NEWS: Final = f"{PREFIX}news"
 
 _HEAD: Final = f"""
@@ -330,5 +333,37 @@ end
 return reply
 """
 )
+
+KEEP: Final = f"""
+-- ARGV: key, data, for how many ms, how many bytes there may be in all.
+-- Answers how many are kept, in how many bytes. Those that end first make room.
+local BLOB, BLOBS, SIZES = '{BLOB}', '{PREFIX}blobs', '{PREFIX}blob-sizes'
+local key, size, most = ARGV[1], #ARGV[2] + #ARGV[1] + 200, tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local function drop(one)
+  redis.call('DEL', BLOB .. one)
+  redis.call('ZREM', BLOBS, one)
+  local its = redis.call('HGET', SIZES, one)
+  if its then
+    redis.call('HINCRBY', SIZES, 'all', -tonumber(its))
+    redis.call('HDEL', SIZES, one)
+  end
+end
+drop(key)
+local past = redis.call(
+  'ZRANGEBYSCORE', BLOBS, '-inf', string.format('%.0f', now_ms), 'LIMIT', 0, 1000)
+for _, one in ipairs(past) do drop(one) end
+while tonumber(redis.call('HGET', SIZES, 'all') or 0) + size > most do
+  local first = redis.call('ZRANGE', BLOBS, 0, 0)[1]
+  if not first then break end
+  drop(first)
+end
+redis.call('SET', BLOB .. key, ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', BLOBS, string.format('%.0f', now_ms + tonumber(ARGV[3])), key)
+redis.call('HSET', SIZES, key, size)
+local all = redis.call('HINCRBY', SIZES, 'all', size)
+return {{redis.call('ZCARD', BLOBS), all}}
+"""
 
 SCRIPTS: Final = (BEAT, TELL, TAKE, WAIVE, LEAVE, RESERVE, SETTLE, PAY, LEARN, BUY)

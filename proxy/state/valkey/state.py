@@ -13,6 +13,7 @@ from proxy.state.memory import (
     LONGEST_COOLDOWN_S,
     Now,
 )
+from proxy.state.valkey.blobs import ValkeyBlobs
 from proxy.state.valkey.facts import (
     Facts,
     Herald,
@@ -65,6 +66,7 @@ class ValkeyState:
         self.cooldowns = facts.cooldowns
         self.health = facts.health
         self.affinity = facts.affinity
+        self.blobs = ValkeyBlobs(url, standing)
         post.serve((self.slots, self.rates, self.money, facts), (LEAVE, (), (process,)))
 
     @property
@@ -80,4 +82,5 @@ class ValkeyState:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.blobs.__aexit__(*exc)
         await self._post.__aexit__(*exc)

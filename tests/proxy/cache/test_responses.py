@@ -9,9 +9,7 @@ from proxy.cache.responses import (
     MemoryReplies,
     ResponseCache,
     Stored,
-    open_cache,
 )
-from proxy.config.schema_policy import CacheConfig
 from tests.fakes.fetch import Clock
 from tests.proxy.cache import replies
 
@@ -116,8 +114,3 @@ def test_a_stored_reply_can_be_sent_to_another_process() -> None:
     reply = Stored("chat", True, b"\xff\x00", Usage(prompt=5, cost_usd=0.5))
     packed = msgspec.msgpack.encode(reply)
     assert msgspec.msgpack.decode(packed, type=Stored) == reply
-
-
-def test_it_is_off_unless_it_is_turned_on() -> None:
-    assert open_cache(CacheConfig()) is None
-    assert open_cache(CacheConfig(enabled=True)) is not None

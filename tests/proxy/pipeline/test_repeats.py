@@ -24,6 +24,7 @@ from tests.parts.scripts import (
     then_close,
 )
 from tests.parts.until import until
+from tests.parts.valkey import valkey
 
 ON = {"enabled": True}
 ANSWER = (
@@ -153,6 +154,27 @@ async def test_it_forgets_after_its_time(site: Site) -> None:
     assert cached(await ask(site)) == "hit"
     clock.now += 2
     assert cached(await ask(site)) == "miss"
+
+
+async def test_gateways_that_share_a_state_share_replies() -> None:
+    with valkey() as server:
+        shared = {"cache": ON, "state": {"url": server.new_database()}}
+        async with run_site(answers(whole(ANSWER)), **shared) as first:
+            box = {"endpoint": first.upstream.url}
+            async with run_site(provider=box, **shared) as second:
+                assert cached(await ask(first)) == "miss"
+                assert first.runtime.state.blobs is not None
+                await until(
+                    lambda: first.runtime.state.blobs.kept[0] == 1,  # type: ignore[union-attr]
+                    "it is kept",
+                )
+                reply = await ask(second)
+                assert (cached(reply), reply.body) == ("hit", ANSWER)
+                assert cached(await ask(second, STREAM)) == "hit"
+                assert not second.upstream.peers
+                server.stop()
+                for site in (first, second):
+                    assert cached(await ask(site)) == "miss"
 
 
 async def test_what_another_asks_is_asked_for(site: Site) -> None:
