@@ -67,6 +67,7 @@ from proxy.routing.discovery import Discovery
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.registry import WELL, Registry
 from proxy.routing.responses import ResponseOwners
+from proxy.routing.rounds import Rounds
 from proxy.sandbox.sandbox import Sandbox
 from proxy.state.opening import MEMORY, make_state
 
@@ -138,6 +139,8 @@ class Runtime:
             (config.server.host, config.server.port),
         )
         self.state = make_state(config.state.url, config.server.workers)
+        if self.state.turns is not None:
+            self.discovery.health.share(Rounds(self.state.turns))
         self.dispatch = Dispatch(
             self.registry,
             self.state,

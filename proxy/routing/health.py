@@ -21,6 +21,7 @@ from proxy.core import clock
 from proxy.core.call import Fetch, Fetched, FetchFailed
 from proxy.core.tasks import Tasks
 from proxy.routing.registry import Finding, Provider, Registry
+from proxy.routing.rounds import Rounds
 from proxy.routing.status import WELL, Sign, Status, after, failure
 
 CLOUD_PAUSE_S: Final = 60.0
@@ -67,32 +68,42 @@ class Health:
         self._flights: dict[str, tuple[ProviderConfig, asyncio.Task[None]]] = {}
         self._asked_at: dict[str, float] = {}
         self._due_at: dict[str, float] = {}
+        self._rounds: Rounds | None = None
+        self._suspected: set[str] = set()
         self._on_recovery: list[Callable[[Provider], None]] = []
 
     def tick(self, now: float) -> None:
         """Start a look at every provider whose time has come."""
         for provider in self._registry.providers:
             if self._due_at.get(provider.id, now) <= now:
-                self.check(provider)
+                self._start(provider, self._is_shared(provider))
 
     def check(self, provider: Provider) -> asyncio.Task[None]:
         """Look at a provider now; joins a look that is under way.
 
         Not one at what it was before a reload.
         """
+        return self._start(provider, is_shared=False)
+
+    def _start(self, provider: Provider, is_shared: bool) -> asyncio.Task[None]:
         config, known = provider.config, self._flights.get(provider.id)
         if known is not None and known[0] is config and not known[1].done():
             return known[1]
         now = self._now()
         self._asked_at[provider.id] = now
         self._due_at[provider.id] = now + self._pause_s(provider)
-        flight = self._tasks.start(self._look(provider), f"probe {provider.id}")
+        look = self._look_in_turn if is_shared else self._look
+        flight = self._tasks.start(look(provider), f"probe {provider.id}")
         self._flights[provider.id] = (config, flight)
         return flight
 
     def check_again(self) -> list[asyncio.Task[None]]:
         """Look at all providers but those that were asked a moment ago."""
         return [self.check(p) for p in self._registry.providers if self._is_stale(p)]
+
+    def share(self, rounds: Rounds) -> None:
+        """Take turns with other processes from now on."""
+        self._rounds = rounds
 
     def on_recovery(self, callback: Callable[[Provider], None]) -> None:
         """Call `callback` with a provider that was offline and has answered a look."""
@@ -118,6 +129,7 @@ class Health:
 
     def suspect(self, provider: Provider) -> None:
         """Look at a provider soon, as far as its kind allows."""
+        self._suspected.add(provider.id)
         soon = self._now() + _SOON_S * (1.0 + self._jitter())
         asked_at = self._asked_at.get(provider.id)
         if asked_at is not None and not provider.local:
@@ -142,28 +154,56 @@ class Health:
         # Upwards only: an interval is the least time between two questions.
         return pause_s * (1.0 + 0.2 * self._jitter())
 
-    async def _look(self, provider: Provider) -> None:
-        if provider.held is Status.DISABLED:
+    def _is_shared(self, provider: Provider) -> bool:
+        """What went wrong here is looked at from here."""
+        is_well = provider.health in WELL and not provider.failures
+        return is_well and provider.id not in self._suspected
+
+    async def _look_in_turn(self, provider: Provider) -> None:
+        """Look, unless another process has, or does."""
+        config, rounds = provider.config, self._rounds
+        if rounds is None or provider.held is Status.DISABLED:
+            await self._look(provider)
             return
+        pause_s = config.health_check_interval
+        if not provider.local:
+            pause_s = max(pause_s, CLOUD_PAUSE_S)
+        found = await rounds.ask(config, pause_s)
+        if isinstance(found, Finding):
+            if provider.config is config and self._is_shared(provider):
+                self._registry.report(provider, found)
+        elif found:
+            seen = await self._look(provider)
+            await rounds.end(config, pause_s, seen)
+        else:
+            self._due_at[provider.id] = self._now() + _SOON_S * (1.0 + self._jitter())
+
+    async def _look(self, provider: Provider) -> Finding | None:
+        """Answer what the provider said of itself, None if nothing."""
+        if provider.held is Status.DISABLED:
+            return None
         config = provider.config
+        self._suspected.discard(provider.id)
+        is_answered = True
         asker = _Asker(provider, self._fetch_for(config))
         probe = _liveness(provider)
         try:
             answer = await asker.ask(probe)
         except FetchFailed as error:
-            finding = _unanswered(provider, error)
+            finding, is_answered = _unanswered(provider, error), False
         else:
             if answer.status == 429:
                 self._postpone(provider, answer)
             finding = await _read(provider, asker, answer)
         # After a reload it may be another server: this says nothing of that one.
         if provider.config is not config:
-            return
+            return None
         was_offline = provider.health is Status.OFFLINE
         self._registry.report(provider, finding)
         if was_offline and finding.health in WELL:
             for callback in self._on_recovery:
                 callback(provider)
+        return finding if is_answered else None
 
     def _postpone(self, provider: Provider, answer: Fetched) -> None:
         asked_for_s = read_retry_after(answer.headers)

@@ -7,7 +7,8 @@
     ├── cooldowns  what is left alone, and for how long
     ├── health     what was last seen of a provider, or of a model there
     ├── affinity   which provider served a session or a prefix
-    └── blobs      what can be made again: replies that are kept
+    ├── blobs      what can be made again: replies that are kept
+    └── turns      which process looks at a provider, and what it saw
 
 Counts are exact: `try_…` answers at once, and None where only another process
 knows. Facts (cooldowns, health, affinity) are read from a copy at hand, written at
@@ -203,6 +204,28 @@ class Blobs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whether to look, or else what another has seen; neither while another looks."""
+
+    is_mine: bool
+    found: bytes | None = None
+
+
+class Turns(Protocol):
+    """Deals out who looks at something of which one look is enough for all."""
+
+    async def ask(self, about: str, max_age_s: float, lease_s: float) -> Turn:
+        """Ask whether to look, if what was seen is older than that; nobody else will be
+        told to within the lease. Without an answer in a moment everybody looks.
+        """
+        ...
+
+    async def end(self, about: str, found: bytes, keep_s: float) -> None:
+        """Say what was seen, for so long; nothing leaves the next look to anybody."""
+        ...
+
+
 class State(Protocol):
     """All of it. What it opens is open between `__aenter__` and `__aexit__`."""
 
@@ -237,6 +260,11 @@ class State(Protocol):
     @property
     def blobs(self) -> Blobs | None:
         """None where nobody shares them: each keeps its own better."""
+        ...
+
+    @property
+    def turns(self) -> Turns | None:
+        """None where nobody else looks."""
         ...
 
     async def __aenter__(self) -> State: ...

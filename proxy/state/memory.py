@@ -34,6 +34,7 @@ class MemoryState:
     is_away: Final = False
     alone: Final = _NEVER_ALONE
     blobs: Final = None
+    turns: Final = None
 
     def __init__(
         self,

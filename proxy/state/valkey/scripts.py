@@ -10,6 +10,8 @@
                             and what each process spent of it; expires a while after
     local-ai:blob:KEY       data; expires. local-ai:blobs: sorted set, key → when it does, in
                             ms; local-ai:blob-sizes: hash, key → bytes, and `all`
+    local-ai:seen:THING     hash: at (ms), data; local-ai:looks:THING: the process that looks;
+                            both expire
     local-ai:news:DATABASE  channel of JSON lists: what, who (empty: the server), …
 
 All times are the server's. Keys are made up in the scripts: it is no cluster.
@@ -364,6 +366,34 @@ redis.call('ZADD', BLOBS, string.format('%.0f', now_ms + tonumber(ARGV[3])), key
 redis.call('HSET', SIZES, key, size)
 local all = redis.call('HINCRBY', SIZES, 'all', size)
 return {{redis.call('ZCARD', BLOBS), all}}
+"""
+
+ASK: Final = f"""
+-- ARGV: thing, process, age in ms that will do, lease in ms.
+-- Answers 1 if the process is to look now, and what was seen by another.
+local seen, looks = '{PREFIX}seen:' .. ARGV[1], '{PREFIX}looks:' .. ARGV[1]
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local at = tonumber(redis.call('HGET', seen, 'at'))
+if at and now_ms - at < tonumber(ARGV[3]) then
+  return {{0, redis.call('HGET', seen, 'data')}}
+end
+local who = redis.call('GET', looks)
+if who and who ~= ARGV[2] then return {{0, ''}} end
+redis.call('SET', looks, ARGV[2], 'PX', ARGV[4])
+return {{1, ''}}
+"""
+
+SEEN: Final = f"""
+-- ARGV: thing, process, data (empty: nothing was seen), for how many ms it is kept.
+local seen, looks = '{PREFIX}seen:' .. ARGV[1], '{PREFIX}looks:' .. ARGV[1]
+if redis.call('GET', looks) == ARGV[2] then redis.call('DEL', looks) end
+if ARGV[3] ~= '' then
+  local time = redis.call('TIME')
+  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('HSET', seen, 'at', string.format('%.0f', now_ms), 'data', ARGV[3])
+  redis.call('PEXPIRE', seen, ARGV[4])
+end
 """
 
 SCRIPTS: Final = (BEAT, TELL, TAKE, WAIVE, LEAVE, RESERVE, SETTLE, PAY, LEARN, BUY)

@@ -27,6 +27,7 @@ from proxy.state.valkey.rates import ValkeyRates
 from proxy.state.valkey.scripts import LEAVE
 from proxy.state.valkey.slots import ValkeySlots
 from proxy.state.valkey.standing import SETTLE_BEATS, Standing
+from proxy.state.valkey.turns import ValkeyTurns
 
 
 class ValkeyState:
@@ -67,6 +68,7 @@ class ValkeyState:
         self.health = facts.health
         self.affinity = facts.affinity
         self.blobs = ValkeyBlobs(url, standing)
+        self.turns = ValkeyTurns(url, process, standing)
         post.serve((self.slots, self.rates, self.money, facts), (LEAVE, (), (process,)))
 
     @property
@@ -82,5 +84,6 @@ class ValkeyState:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.turns.__aexit__(*exc)
         await self.blobs.__aexit__(*exc)
         await self._post.__aexit__(*exc)
