@@ -27,6 +27,13 @@ async def nobody(*_: object) -> list[dict[str, Any]]:
     return []
 
 
+async def silence(_pause_s: float) -> AsyncGenerator[Shown]:
+    """Nothing ever finishes."""
+    none: tuple[Shown, ...] = ()
+    for one in none:
+        yield one
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The gateway as handlers see it, by the configuration in force.
@@ -56,7 +63,6 @@ class Context:
     reload: Callable[[str], Awaitable[Reload]]
     last_reload: Callable[[], Reload | None]
     started_at: float
-    watch: Callable[[float], AsyncGenerator[Shown]]
     shared_state: Callable[[], str | None] = lambda: None
     exposition: Callable[[str | None], Awaitable[tuple[bytes, str]]] | None = None
     tell_others: Callable[..., Awaitable[list[dict[str, Any]]]] = nobody
@@ -64,6 +70,7 @@ class Context:
     authenticator: Authenticator | None = None
     keys: KeyAdmin | None = None
     records: Records | None = None
+    watch: Callable[[float], AsyncGenerator[Shown]] = silence
 
     @property
     def config(self) -> Config:
