@@ -94,7 +94,8 @@ class RequestLog:
             self._now = self._time()
             if self._soon is not None:
                 self._soon(self.flush)
-        self._waiting.append(self._line(self._now, record))
+        line = self._line
+        self._waiting.append(line(self._now, record))
         if self._soon is None:
             self.flush()
 

@@ -175,7 +175,8 @@ class Express:
         track = None if shape is None else shape.track
         if track is None or track.principal is not principal:
             return None
-        return track if track.catalog is self._catalog() else None
+        catalog = self._catalog
+        return track if track.catalog is catalog() else None
 
     def tick(self, now: float) -> None:
         """Let those join that take long."""

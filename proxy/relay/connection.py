@@ -213,9 +213,9 @@ class Connection(asyncio.Protocol):
             if forward is not None and decoder.between and forward(data):  # type: ignore[union-attr]
                 return
             if decoder is not None:
-                payload = decoder.feed(data)
-                if payload and self._deliver is not None:
-                    self._deliver(payload)
+                payload, deliver = decoder.feed(data), self._deliver
+                if payload and deliver is not None:
+                    deliver(payload)
                 if decoder.done and self._sink is not None:
                     self._finish(decoder)
             elif self.state is _HEAD:
@@ -357,7 +357,8 @@ class Connection(asyncio.Protocol):
         ):
             self.state = _IDLE
             self.used = True
-            self._on_free(self)
+            on_free = self._on_free
+            on_free(self)
         else:
             self.state = _CLOSED
             transport.abort()

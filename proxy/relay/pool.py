@@ -39,12 +39,12 @@ class Pool:
 
     def take(self) -> Connection | None:
         """Answer an idle connection that is still fresh."""
-        idle = self._idle
+        idle, now = self._idle, self._now
         while idle:
             connection = idle.pop()
             transport = connection.transport
             is_open = transport is not None and not transport.is_closing()
-            if is_open and self._now() - connection.idle_since < IDLE_S:
+            if is_open and now() - connection.idle_since < IDLE_S:
                 self.busy.add(connection)
                 return connection
             connection.abort()
@@ -79,7 +79,8 @@ class Pool:
         if len(self._idle) >= IDLE_LIMIT:
             connection.abort()
             return
-        connection.idle_since = self._now()
+        now = self._now
+        connection.idle_since = now()
         self._idle.append(connection)
 
     def _lost(self, connection: Connection) -> None:

@@ -99,13 +99,13 @@ class Slots:
 
         None may also mean that other processes know: they are asked, if `ask` says so.
         """
-        bounds = self._known.get(candidate) or self._bounds(candidate)
+        now, bounds = self._now, self._known.get(candidate) or self._bounds(candidate)
         if not self._counts.try_take(bounds, ask=ask):
             return None
         provider = candidate.provider
         provider.active += 1
         self._latest[bounds[0][0]] = candidate.upstream_model
-        return Lease(candidate, bounds, self._now(), self._give_back)
+        return Lease(candidate, bounds, now(), self._give_back)
 
     def has_room(self, candidate: Candidate) -> bool:
         return self._counts.has_room(self._bounds(candidate))
@@ -148,11 +148,12 @@ class Slots:
         return bounds
 
     def _take_back(self, lease: Lease, bounds: tuple[Bound, ...]) -> None:
+        now, freed = self._now, self._freed
         self._counts.give_back(bounds)
         provider = lease.candidate.provider
         # A reload may have put another object in its place, which counts on.
         (self.registry.get(provider.config.id) or provider).active -= 1
-        self._freed(lease, self._now() - lease.taken_at)
+        freed(lease, now() - lease.taken_at)
 
     def _show(self) -> None:
         """Providers may be other objects now; what is held of their ids is not."""

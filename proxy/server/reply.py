@@ -188,8 +188,9 @@ class TransportReply:
     def forward(self, frame: bytes, size: int) -> bool:
         if not self._chunked or self.gone or self.ended or self._bodiless:
             return False
+        send = self._send
         self.bytes_out += size
-        self._send(frame)
+        send(frame)
         return True
 
     def end(self, trailers: Sequence[Pair] = ()) -> None:
