@@ -108,9 +108,7 @@ class Metrics:
         if model and model not in self._models:
             model = OTHER
         key = (record.operation, model, record.provider or "", record.status)
-        series = counts.known.get(key)
-        if series is None:
-            series = counts.series(*key)
+        series = counts.known.get(key) or counts.series(*key)
         series.observe(record)
         if record.code is not None or len(record.attempts) > 1:
             counts.note_failures(record)

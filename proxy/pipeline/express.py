@@ -25,7 +25,7 @@ from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.run import Run
-from proxy.core.types import ANYONE, Attempt, Headers, Pair, Principal, Record
+from proxy.core.types import ANYONE, Headers, Pair, Principal, Record
 from proxy.pipeline.allowance import Reservation
 from proxy.pipeline.carry import Ride
 from proxy.pipeline.desk import Desk
@@ -36,12 +36,12 @@ from proxy.pipeline.model import Shape, shape_key
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.passing import Passing
 from proxy.pipeline.tracks import Track
-from proxy.pipeline.usage import cost_line, note_usage
+from proxy.pipeline.usage import FREE, cost_line, note_usage
 from proxy.relay.client import write
 from proxy.relay.connection import Connection
 from proxy.relay.errors import UpstreamFailed
 from proxy.relay.head import ReplyHead
-from proxy.relay.headers import block_for_caller
+from proxy.relay.headers import AS_MODEL, block_for_caller
 from proxy.relay.modes import WHOLE_LIMIT
 from proxy.routing.catalog import Resolution
 from proxy.routing.dispatch import Dispatch
@@ -231,12 +231,9 @@ class Trip(msgspec.Struct, eq=False):
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         head_at = clock.monotonic()
-        usage = None
-        if (
-            kind_of(head).is_answer
-            and b'"error"' not in body
-            and len(body) <= WHOLE_LIMIT
-        ):
+        # What is remembered is asked for without a call (bench: CPU per request).
+        usage, kind = None, head.memo.get("kind") or kind_of(head)
+        if kind.is_answer and b'"error"' not in body and len(body) <= WHOLE_LIMIT:
             usage = openai_usage_in(body)
         if usage is None:
             self._join().on_whole(head, body)
@@ -246,7 +243,8 @@ class Trip(msgspec.Struct, eq=False):
         record = self._record(head_at, len(body))
         note_usage(record, order, usage)
         lease.release()
-        express.dispatch.traffic.answered(lease.candidate)
+        if express.dispatch.breaker.tracks or lease.candidate.provider.failures:
+            express.dispatch.traffic.answered(lease.candidate)
         record.ended_at = now = clock.monotonic()
         overhead_s = self.sent_at - self.started_at + now - head_at
         reservation, lines = self.reservation, ""
@@ -254,8 +252,8 @@ class Trip(msgspec.Struct, eq=False):
             lines = reservation.lines
             reservation.settle(record)
         block = b"%b%b%b" % (
-            cost_line(record),
-            block_for_caller(head),
+            FREE if record.cost_usd == 0.0 else cost_line(record),
+            head.memo.get(AS_MODEL) or block_for_caller(head),
             usual_block(record, order, overhead_s, lines),
         )
         express.desk.report(record, partial(self.wire.give, block, body))
@@ -289,7 +287,7 @@ class Trip(msgspec.Struct, eq=False):
     def _record(self, head_at: float, size: int) -> Record:
         """What the way of all others would have written down."""
         head, track, where = self.head, self.track, self.head.where
-        principal, provider_id = track.principal, track.provider_id
+        principal = track.principal
         record = Record(
             self.id,
             where.operation,
@@ -308,9 +306,9 @@ class Trip(msgspec.Struct, eq=False):
             record.end_user = end_user(self.members)
         record.model = track.model
         record.stream = track.order.stream
-        record.provider = provider_id
+        record.provider = track.provider_id
         record.upstream_model = track.upstream_model
-        record.attempts.append(Attempt(provider_id, track.upstream_model, 200))
+        record.attempts = track.attempts
         record.status = 200
         record.bytes_in = len(self.members.body)
         record.bytes_out = size

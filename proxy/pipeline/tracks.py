@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from providers.wire.dialect import Dialect
-from proxy.core.types import Principal
+from proxy.core.types import Attempt, Principal
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.imposed import is_constrained
 from proxy.pipeline.order import Course, Order
@@ -23,8 +23,8 @@ class Track:
     """Who serves such requests while `catalog` is in force, and what is sent there.
 
     `lines` are the upstream's head but for the body's framing, `pool` has its
-    connections. The rest is for the record: what follows from the caller's head, and
-    whether the body names an end user.
+    connections. The rest is for the records, which share it: what follows from the
+    caller's head, and whether the body names an end user.
     """
 
     catalog: Catalog
@@ -37,6 +37,7 @@ class Track:
     lines: bytes
     provider_id: str
     upstream_model: str | None
+    attempts: list[Attempt]
     user_agent: str | None
     trace_parent: str | None
     names_user: bool
@@ -103,6 +104,7 @@ class Tracks:
                 lines,
                 config.id,
                 order.upstream_model,
+                [Attempt(config.id, order.upstream_model, 200)],
                 course.call.headers.get("user-agent"),
                 course.call.headers.get("traceparent"),
                 shape.names_user,

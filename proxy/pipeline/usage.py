@@ -18,7 +18,7 @@ _MOST_TEXT: Final = 1 << 20
 _PREAMBLES: Final[Mapping[Dialect, int]] = {
     Dialect.CHAT: 1, Dialect.MESSAGES: 2, Dialect.RESPONSES: 4, Dialect.OLLAMA: 0,
 }  # fmt: skip
-_FREE = b"x-proxy-cost-usd: 0.000000\r\n"
+FREE: Final = b"x-proxy-cost-usd: 0.000000\r\n"
 
 
 def note_usage(record: Record, order: Order, usage: Usage | None) -> None:
@@ -71,4 +71,4 @@ def cost_line(record: Record) -> bytes:
     cost = record.cost_usd
     if cost is None:
         return b""
-    return b"x-proxy-cost-usd: %.6f\r\n" % cost if cost else _FREE
+    return b"x-proxy-cost-usd: %.6f\r\n" % cost if cost else FREE

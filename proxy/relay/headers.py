@@ -41,6 +41,11 @@ _NO_TRAILER: Final = frozenset({
 })  # fmt: skip
 
 
+AS_MODEL: Final = "as a model's"
+"""By what a head remembers the fields of a reply that is neither passed on as it is nor
+a stream."""
+
+
 def block_for_caller(
     head: ReplyHead, as_is: bool = False, events: bool = False
 ) -> bytes:
@@ -48,7 +53,7 @@ def block_for_caller(
 
     Remembered with the head: servers send the same one again and again.
     """
-    key = (as_is, events)
+    key = (as_is, events) if as_is or events else AS_MODEL
     block: bytes | None = head.memo.get(key)
     if block is None:
         pairs = for_caller(head.pairs, as_is=as_is)
