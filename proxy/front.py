@@ -97,7 +97,7 @@ class Front:
             ids=self._ids,
             max_body_bytes=server.max_body_bytes,
             body_idle_s=server.body_idle_seconds,
-            is_closing=lambda: self.closing,
+            front=self,
         )
 
     def _context(self) -> Context:

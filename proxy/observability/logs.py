@@ -205,6 +205,22 @@ def _text_line(time: str, record: Record) -> bytes:
     """
     started_at, first_at = record.started_at, record.first_byte_at
     took_ms = ((record.ended_at or started_at) - started_at) * 1000
+    if (
+        record.code is None
+        and first_at is not None
+        and record.completion_tokens is not None
+        and record.client_request_id is None
+        and record.model is not None
+        and record.tenant == "default"
+        and len(record.attempts) == 1
+    ):
+        what = _what(record.model, record.provider, record.upstream_model)
+        return (
+            f"{time} {record.status} {record.operation:<12} {took_ms:>8.1f}ms"
+            f" first_ms={(first_at - started_at) * 1000:.1f}{what}"
+            f" tokens={record.prompt_tokens}+{record.completion_tokens}"
+            f" bytes={record.bytes_in}/{record.bytes_out} id={record.id}\n"
+        ).encode()
     first = (
         "" if first_at is None else f" first_ms={(first_at - started_at) * 1000:.1f}"
     )

@@ -33,6 +33,12 @@ class Serving(Protocol):
     express: Express
 
 
+class Closing(Protocol):
+    """Tells whether replies that begin from now on close their connection."""
+
+    closing: bool
+
+
 @dataclass(frozen=True, slots=True)
 class FastDoor:
     """What all connections of the door share.
@@ -49,7 +55,7 @@ class FastDoor:
     ids: Ids
     max_body_bytes: int
     body_idle_s: float
-    is_closing: Callable[[], bool]
+    front: Closing
 
 
 class FastHandler(Handler):
@@ -192,7 +198,7 @@ class FastHandler(Handler):
         id_ = door.ids.next()
         if self.is_proxied:
             self.note_client(head.headers)
-        if not door.is_closing():
+        if not door.front.closing:
             self._run = door.now.express.begin(self, head, body, id_)
             if self._run is not None:
                 door.taken.count += 1
@@ -216,7 +222,7 @@ class FastHandler(Handler):
     ) -> tuple[Call, TransportReply, Run]:
         """Make what a call needs that goes the whole way."""
         is_read = None if body.whole is not None else _no
-        reply = TransportReply(self, 1, not self._door.is_closing(), False, is_read)
+        reply = TransportReply(self, 1, not self._door.front.closing, False, is_read)
         reply.keep_end()
         if self.transport is None:
             reply.lost()

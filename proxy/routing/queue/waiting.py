@@ -271,9 +271,9 @@ class Queue:
     # -- handing over -----------------------------------------------------------------------
 
     def _freed(self, lease: Lease, held_s: float) -> None:
-        id_ = lease.candidate.provider.id
+        id_, lines = lease.bounds[0][0], self._crowd.lines
         self._pace.observe(id_, held_s)
-        if self._crowd.lines and (line := self._crowd.lines.get(id_)) is not None:
+        if lines and (line := lines.get(id_)) is not None:
             self._serve(line)
 
     def _serve_first(self, candidate: Candidate) -> None:
