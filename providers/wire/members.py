@@ -60,6 +60,9 @@ class Members(msgspec.Struct, eq=False):
     raws: dict[str, msgspec.Raw]
     spans: dict[str, Span] | None
 
+    def __repr__(self) -> str:
+        return f"Members({', '.join(self.raws)})"  # what somebody asked is not for logs
+
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self.raws)

@@ -223,6 +223,9 @@ class Trip(msgspec.Struct, eq=False):
     started_at: float
     sent_at: float
 
+    def __repr__(self) -> str:
+        return f"Trip({self.id})"  # the rest holds keys and what somebody asked
+
     @property
     def resolution(self) -> Resolution:
         return self.track.resolution

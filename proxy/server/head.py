@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -60,8 +60,8 @@ class HotHead:
     where: HotTarget
     headers: Headers
     client_id: str | None
-    before: bytes = b""
-    after: bytes = b""
+    before: bytes = field(default=b"", repr=False)  # these hold the caller's key
+    after: bytes = field(default=b"", repr=False)
 
     def again(self, data: bytes) -> tuple[int, int]:
         """Find the same head at the beginning of what came: where it ends, and its

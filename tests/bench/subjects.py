@@ -6,6 +6,7 @@ on the last CPU where there are two; mock, load and the harness stay on the firs
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,11 +14,17 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from proxy.auth.api_keys import hash_of
+from proxy.core.keys import KeyRow
+from proxy.storage.database import Database
+from proxy.storage.keys import Keys
 from tests.bench.build import HERE, ROOT, Tools
 from tests.bench.heads import PAUSE_MS, SPOKEN
 from tests.bench.subject import Subject
 from tests.parts.ports import free_port
 
+KEY: Final = "sk-bench-0123456789abcdef"
+"""What the recorded heads have."""
 GATEWAY: Final = (sys.executable, "-m", "proxy")
 
 
@@ -55,10 +62,15 @@ class Lab:
         return Subject("nginx", port, command, folder=folder)
 
     def ours(self) -> Subject:
-        """The gateway, with the mock as a vLLM server."""
+        """The gateway, with the mock as a vLLM server. It asks for the key that the
+        recorded heads have, and holds it to a limit that nobody reaches.
+        """
         folder = self.folder / "ours"
         upstream = f"http://127.0.0.1:{self._upstream_port}"
-        config = _written(folder / "config.yaml", gateway_config(upstream))
+        config = _written(
+            folder / "config.yaml", gateway_config(upstream, is_guarded=True)
+        )
+        asyncio.run(_keep_key(folder / "data"))
         return self._our_command(folder, "--config", str(config))
 
     def ours_alone(self) -> Subject:
@@ -71,10 +83,11 @@ class Lab:
         return Subject("ours", port, command, folder=folder, env=our_env(folder))
 
 
-def gateway_config(upstream: str) -> str:
+def gateway_config(upstream: str, *, is_guarded: bool = False) -> str:
     """A configuration with model `mock` on a vLLM server at `upstream`, unlimited.
 
-    Another model is on a server there that speaks chat alone.
+    Another model is on a server there that speaks chat alone. `is_guarded`: callers
+    need a key and have a rate limit.
     """
     provider = {"endpoint": upstream, "maxConcurrent": None}
     spoken = {
@@ -92,7 +105,25 @@ def gateway_config(upstream: str) -> str:
         ],
         "models": [{"id": "mock", "providerId": "mock"}, spoken],
     }
+    if is_guarded:
+        config["auth"] = {"enabled": True}
+        config["rateLimits"] = {"default": {"requests": "100000000/minute"}}
     return json.dumps(config, indent=1)  # JSON is YAML
+
+
+async def _keep_key(data: Path) -> None:
+    async with Database(data_dir=data) as database:
+        await Keys(database).add(
+            KeyRow(
+                id="key_bench",
+                name="bench",
+                hash=hash_of(KEY),
+                prefix=KEY[:8],
+                tenant="default",
+                scopes=("inference",),
+                created_at=0.0,
+            )
+        )
 
 
 def our_env(folder: Path) -> dict[str, str]:

@@ -375,3 +375,17 @@ async def test_every_reply_is_given_though_one_cannot(open_site: OpenSite) -> No
         desk.report(Record("req_x", "chat", 0.0), then)
     await asyncio.sleep(0)
     assert given == [1]
+
+
+async def test_no_trip_shows_a_secret(open_site: OpenSite) -> None:
+    site = await usual(open_site)
+    fields = "authorization: Bearer a-secret", "x-more: 2"
+    body = b'{"model":"tiny","messages":["a-secret"]}'
+    await site.ask(post(CHAT, body, *fields))
+    begun = trips(site)
+    await site.ask(post(CHAT, body, *fields))
+    [trip] = begun
+    assert trip is not None
+    assert "a-secret" not in repr(trip)
+    assert "a-secret" not in repr(trip.head)  # type: ignore[attr-defined]
+    assert "a-secret" not in repr(trip.members)  # type: ignore[attr-defined]
