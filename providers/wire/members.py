@@ -216,8 +216,9 @@ def _check_encoding(body: bytes) -> None:
 
 def _lengthened(body: bytes, added: Mapping[str, bytes]) -> bytes:
     """Add members at the end of a body that has some, and no white space."""
-    members = [b"%b:%b" % (msgspec.json.encode(name), text)
-               for name, text in added.items()]  # fmt: skip
+    members = [
+        b"%b:%b" % (json.dumps(name).encode(), text) for name, text in added.items()
+    ]
     return b"%b,%b}" % (body[:-1], b",".join(members))
 
 
