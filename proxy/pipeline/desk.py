@@ -53,6 +53,11 @@ class Desk:
         self._tail = tail
         self._trace = None if traces is None else traces.note
 
+    @property
+    def waiting(self) -> int:
+        """How many replies leave at the end of this turn."""
+        return len(self._waiting)
+
     def report(self, record: Record, then: Callable[[], None] | None = None) -> None:
         """Tell all who keep count. What one of them cannot take costs no call.
 

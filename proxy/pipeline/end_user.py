@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from providers.wire.members import WrongType
 from proxy.core.errors import CallerFault
 
 _LONGEST: Final = 256
@@ -19,6 +20,6 @@ def end_user(body: Body) -> str | None:
         found = body.value("user")
         if found is None and isinstance(metadata := body.value("metadata"), dict):
             found = metadata.get("user_id")
-    except CallerFault:  # it cannot be read: whoever serves it will say so
+    except (CallerFault, WrongType):  # it cannot be read: whoever serves it will say so
         return None
     return found[:_LONGEST] if isinstance(found, str) and found else None

@@ -13,6 +13,7 @@ to. So nothing is decided here that is not decided there; here it is only rememb
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
@@ -46,6 +47,8 @@ from proxy.relay.modes import WHOLE_LIMIT
 from proxy.routing.catalog import Resolution
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.slots import Lease
+
+_log: Final = logging.getLogger("local_ai.pipeline")
 
 JOIN_S: Final = 1.0
 """A trip that takes longer joins the others: there are the deadlines, and what is
@@ -124,20 +127,22 @@ class Express:
         order = track.order
         if order.set_fields or order.drop_fields:
             body = members.splice(order.set_fields, order.drop_fields)
+        connection = track.pool.take()
+        if connection is None:
+            return None
         lease = self.dispatch.lease_if_all_is_well(track.candidate)
         if lease is None:
+            track.pool.put_back(connection)
             return None
-        reservation, connection = None, track.pool.take()
-        if connection is None:
-            lease.release()
-            return None
+        reservation = None
         if self._allowance.is_on or track.principal.is_limited:
             passing = Passing(track.model, members, head.where.operation)
             reservation = self._reserved(track.principal, wire.peer, passing)
             if reservation is None:
-                track.pool.give_back(connection)
+                track.pool.put_back(connection)
                 lease.release()
                 return None
+        self.dispatch.retries.asked(track.provider_id)
         trip = Trip(
             self,
             wire,
@@ -202,6 +207,9 @@ class Express:
             return allowance.try_reserve(principal, peer, asked.operation, asked)
         except GatewayError:
             return None
+        except Exception:
+            _log.exception("a limit could not be asked")
+            return None
 
 
 class Trip(msgspec.Struct, eq=False):
@@ -234,17 +242,16 @@ class Trip(msgspec.Struct, eq=False):
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         head_at = clock.monotonic()
-        # What is remembered is asked for without a call (bench: CPU per request).
-        usage, kind = None, head.memo.get("kind") or kind_of(head)
-        if kind.is_answer and b'"error"' not in body and len(body) <= WHOLE_LIMIT:
-            usage = openai_usage_in(body)
-        if usage is None:
+        try:
+            record = self._answered(head, body, head_at)
+        except Exception:  # nothing is lost yet: the whole way sees what is odd
+            _log.exception("request %s was not answered at once", self.id)
+            record = None
+        if record is None:
             self._join().on_whole(head, body)
             return
         order, express, lease = self.track.order, self.express, self.lease
         express.under_way.discard(self)
-        record = self._record(head_at, len(body))
-        note_usage(record, order, usage)
         lease.release()
         if express.dispatch.breaker.tracks or lease.candidate.provider.failures:
             express.dispatch.traffic.answered(lease.candidate)
@@ -261,6 +268,19 @@ class Trip(msgspec.Struct, eq=False):
         )
         express.desk.report(record, partial(self.wire.give, block, body))
 
+    def _answered(self, head: ReplyHead, body: bytes, head_at: float) -> Record | None:
+        """The record of a whole, good answer; None for every other reply."""
+        # What is remembered is asked for without a call (bench: CPU per request).
+        kind = head.memo.get("kind") or kind_of(head)
+        if not kind.is_answer or b'"error"' in body or len(body) > WHOLE_LIMIT:
+            return None
+        usage = openai_usage_in(body)
+        if usage is None:
+            return None
+        record = self._record(head_at, len(body))
+        note_usage(record, self.track.order, usage)
+        return record
+
     def on_head(self, head: ReplyHead) -> None:
         self._join().on_head(head)
 
@@ -275,9 +295,14 @@ class Trip(msgspec.Struct, eq=False):
 
     # -- who else may end it --------------------------------------------------------
 
+    @property
+    def is_over(self) -> bool:
+        """True once it has been answered, though the reply may not have left yet."""
+        return self not in self.express.under_way
+
     def cancel(self) -> None:
         """The caller has gone; of one that has been answered all is recorded already."""
-        if self in self.express.under_way:
+        if not self.is_over:
             self._join().course.leave()
 
     def interrupt(self, error: GatewayError) -> None:

@@ -95,7 +95,8 @@ class Pipeline:
 
     @property
     def active(self) -> int:
-        return len(self._courses) + len(self.express.under_way)
+        express = self.express
+        return len(self._courses) + len(express.under_way) + express.desk.waiting
 
     @property
     def draining(self) -> bool:

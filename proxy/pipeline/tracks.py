@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from providers.base import ASKABLE
 from providers.wire.dialect import Dialect
 from proxy.core.types import Attempt, Principal
 from proxy.pipeline.carry import Carrier
@@ -84,6 +85,11 @@ class Tracks:
         if order is None or course.dialect is not _CHAT or not request.is_usual:
             return
         if resolution.ample_bytes < 0 or resolution.candidates[:1] != (candidate,):
+            return
+        # What this body needed may have chosen another model, and providers may have
+        # changed meanwhile: candidates are made anew with each catalogue.
+        usual = catalog.resolve(request.model, ASKABLE[course.call.operation])
+        if usual.candidates != resolution.candidates:
             return
         config, principal = candidate.provider.config, course.principal
         if order.translation or principal.models or len(config.keys) > 1:

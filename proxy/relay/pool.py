@@ -83,6 +83,11 @@ class Pool:
         connection.idle_since = now()
         self._idle.append(connection)
 
+    def put_back(self, connection: Connection) -> None:
+        """Keep one that was taken and not used: it is no fresher for that."""
+        self.busy.discard(connection)
+        self._idle.append(connection)
+
     def _lost(self, connection: Connection) -> None:
         self.busy.discard(connection)
         if connection in self._idle:

@@ -92,10 +92,7 @@ class Dispatch:
         """
         if self.breaker.tracks or self.queue.lines or self._state.cooldowns.any:
             return None
-        lease = self.slots.try_lease(candidate, ask=False)
-        if lease is not None:
-            self.retries.asked(lease.bounds[0][0])
-        return lease
+        return self.slots.try_lease(candidate, ask=False)
 
     def hindrances(self, catalog: Catalog) -> tuple[Hindrance, ...]:
         """List what is left alone of all that a catalogue has. For people and metrics:

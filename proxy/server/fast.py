@@ -121,7 +121,10 @@ class FastHandler(Handler):
 
     def eof_received(self) -> None:
         super().eof_received()
-        if self.reply is None and self._run is not None and self.transport is not None:
+        run = self._run
+        if self.reply is not None or run is None or self.transport is None:
+            return
+        if not (isinstance(run, Trip) and run.is_over):
             self.transport.abort()
 
     def _consider(self, data: bytes) -> None:

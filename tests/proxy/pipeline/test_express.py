@@ -389,3 +389,58 @@ async def test_no_trip_shows_a_secret(open_site: OpenSite) -> None:
     assert "a-secret" not in repr(trip)
     assert "a-secret" not in repr(trip.head)  # type: ignore[attr-defined]
     assert "a-secret" not in repr(trip.members)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "member", [rb'"user":"\ud800"', rb'"metadata":{"user_id":"\udc00"}']
+)
+async def test_an_end_user_that_cannot_be_read_costs_nobody_a_slot(
+    open_site: OpenSite, member: bytes
+) -> None:
+    name = member.partition(b":")[0]
+    body = b'{"model":"tiny","messages":[],%b}'
+    site = await usual(open_site, body % (name + b":null"))
+    begun = trips(site)
+    reply = await site.ask(post(CHAT, body % member))
+    assert begun[0] is not None
+    assert (reply.status, reply.body) == (200, USED)
+    await until(lambda: len(site.records) == 2, "both records")
+    assert site.runtime.registry.providers[0].active == 0
+    assert site.runtime.active == 0
+
+
+async def test_what_fails_in_the_short_way_is_answered_in_the_whole(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await usual(open_site)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("proxy.pipeline.express.note_usage", fail)
+    assert (await site.ask(post(CHAT, BODY))).body == USED
+    await until(lambda: len(site.records) == 2, "both records")
+    assert story(site.records[1]) == story(site.records[0])
+    assert site.runtime.registry.providers[0].active == 0
+
+
+async def test_a_limit_that_cannot_be_asked_leaves_nothing_taken(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"default": {"requests": "1000/minute"}}
+    site = await usual(open_site, rateLimits=limits)
+    begun, express = trips(site), site.runtime.pipeline.express
+    asked = express._allowance.try_reserve
+    failing = [True]
+
+    def fail_once(*given: Any) -> object:
+        if failing:
+            failing.clear()
+            raise RuntimeError
+        return asked(*given)
+
+    monkeypatch.setattr(express._allowance, "try_reserve", fail_once)
+    assert (await site.ask(post(CHAT, BODY))).body == USED
+    assert begun == [None]
+    assert site.runtime.registry.providers[0].active == 0
+    assert len(site.upstream.peers) == 1
