@@ -89,7 +89,7 @@ async def _serve(loaded: Loaded, options: Options | None, seat: Seat | None) -> 
         _settle_memory()
         address = describe(config, runner.addresses[0][1])
         lines = [greeting(config, runtime.registry.providers, address)]
-        if token is not None:
+        if token is not None and not config.auth.enabled:  # else it opens nothing
             lines.append(f"Token for the admin routes: in {token.path}")
         if seat is None or seat.greets():
             print(*lines, sep="\n", flush=True)

@@ -1,6 +1,6 @@
 """Keys of what guards accounts and money: auth, limits, budgets, cache, state.
 
-Most arrive with later versions; `later` says what setting one means today.
+`later` says which of them have no effect yet.
 """
 
 from __future__ import annotations

@@ -121,14 +121,15 @@ class Repeats:
     async def _ask_together(
         self, course: Course, request: ModelRequest, asked: Asked, work: Work
     ) -> None:
+        record = course.record
+        record.model, record.stream = request.model, request.stream
         fly = partial(self._fly, course, request, asked, work)
         landed, is_first = await self._flights.join(asked.key, fly)
         if is_first:
             landed.give(course)
             return
         self._note(course, "hit" if landed.is_borne else "miss")
-        course.record.model = request.model
-        course.record.code = landed.record.code
+        record.code = landed.record.code
         if not landed.is_borne:
             landed.bear(course.record)
         landed.give_again(course)

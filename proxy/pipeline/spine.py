@@ -161,7 +161,9 @@ class Pipeline:
                 if body is None
                 else model.read_json(call, operation, body, limit)
             )
-            course.record.end_user = end_user(request)
+            record = course.record
+            record.model, record.stream = request.model, request.stream
+            record.end_user = end_user(request)
             if course.principal.models and isinstance(request, model.JsonRequest):
                 check_one_model(request.members, course.principal)
             if self._allowance.is_on or course.principal.is_limited:
@@ -249,6 +251,7 @@ class Pipeline:
         request = await self._unified.read(course)
         if request is None:
             return
+        course.record.model, course.record.stream = request.model, request.stream
         if course.principal.models:
             check_one_model(request.members, course.principal)
         if self._allowance.is_on or course.principal.is_limited:

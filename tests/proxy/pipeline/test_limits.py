@@ -92,6 +92,7 @@ async def test_so_many_requests_and_then_429_until_it_was_said(
     assert (await site.ask(post(CHAT, BODY))).status == 200
     assert (await site.ask(post(CHAT, BODY))).status == 429
     assert [record.status for record in site.records].count(429) == 3
+    assert {record.model for record in site.records} == {"tiny"}
 
 
 async def test_a_limit_is_exact_under_a_crowd(open_limited: OpenLimited) -> None:
