@@ -15,7 +15,7 @@ from proxy.config.schema_policy import BudgetsConfig, TenantBudget
 from proxy.core.errors import CallerFault
 from proxy.core.patterns import best
 from proxy.core.types import Budget, Principal
-from proxy.limits.spending import NANO, Spending, to_nano
+from proxy.limits.spending import NANO, Spending, shown_usd, to_nano
 from proxy.state.money import Account, Draw, Kind, Lease, Spent
 
 _REMEMBERED: Final = 4096
@@ -145,7 +145,7 @@ class Budgets:
         raise BudgetReached(
             "budget_exceeded",
             f"The {found.period} budget of {_THIS[found.account.kind]}, "
-            f"{found.limit / NANO:.2f} USD, has too little left for this request.",
+            f"{shown_usd(found.limit)}, has too little left for this request.",
             retry_after_s=found.retry_after_s,
         )
 

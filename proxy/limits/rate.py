@@ -13,7 +13,7 @@ from proxy.config.schema_policy import RateLimitsConfig
 from proxy.core import clock
 from proxy.core.errors import CallerFault
 from proxy.core.types import Principal
-from proxy.limits.headers import rate_lines
+from proxy.limits.headers import duration, rate_lines
 from proxy.limits.plan import Caller, Plan, plan_for
 from proxy.state.base import Bound, Charge, Grant, Level, RateCounters, SlotCounts
 
@@ -213,7 +213,7 @@ def _refusal(plan: Plan, grant: Grant) -> LimitReached:
     return LimitReached(
         "token_limit_exceeded" if is_tokens else "rate_limit_exceeded",
         f"The limit of {amount:.0f} {what} in {period_s:.0f} s ({_WHOSE[whose]}) is "
-        f"reached; the request can be made in {grant.retry_after_s:.3g} s.",
+        f"reached; the request can be made in {duration(grant.retry_after_s)}.",
         retry_after_s=grant.retry_after_s,
         lines=_lines(plan, grant),
     )

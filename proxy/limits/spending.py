@@ -30,6 +30,8 @@ NANO: Final = 1_000_000_000
 _LOAD_TIMEOUT_S: Final = 1.0
 _LOAD_AGAIN_S: Final = 10.0
 _FOLLOW_S: Final = 5.0
+# Nobody waits for it; but what is never answered must not be the last that is asked.
+_REFRESH_TIMEOUT_S: Final = 5.0
 _log: Final = logging.getLogger("local_ai.limits")
 
 
@@ -94,17 +96,29 @@ class Spending:
 
     async def follow(self) -> None:
         """Keep up with what is stored, until cancelled."""
+        is_told = False
         while True:
             await clock.sleep(_FOLLOW_S)
             try:
                 await self.refresh()
             except Exception as error:
-                _log.warning("What others have spent is not known: %s", error)
+                if not is_told:
+                    _log.warning("What others have spent is not known: %s",
+                                 _said(error))  # fmt: skip
+                is_told = True
+            else:
+                if is_told:
+                    _log.warning("What others have spent is known again.")
+                is_told = False
 
     async def refresh(self) -> None:
-        """Take over what is stored by now, where it is more than what is counted."""
+        """Take over what is stored by now, where it is more than what is counted.
+
+        Raises what storage raises, and TimeoutError.
+        """
         for account in tuple(self._money.accounts):
-            await self._take_over(account, self._money.today)
+            async with asyncio.timeout(_REFRESH_TIMEOUT_S):
+                await self._take_over(account, self._money.today)
 
     def spent(self, account: Account) -> Sums:
         """Answer what was spent in this day and month, and what is set aside."""
@@ -126,7 +140,7 @@ class Spending:
                 self._failed_at = self._now()
                 self._money.learn(account, day, 0, 0)
                 _log.warning("What %s %s has spent is not known yet: %s",
-                             account.kind, account.name, error)  # fmt: skip
+                             account.kind, account.name, _said(error))  # fmt: skip
 
     async def _take_over(self, account: Account, day: int) -> None:
         today = date_of(day).isoformat()
@@ -142,3 +156,13 @@ def _sums(found: Mapping[str, float], today: str) -> tuple[int, int]:
 
 def to_nano(usd: float) -> int:
     return round(usd * NANO)
+
+
+def shown_usd(nano: int) -> str:
+    """Write an amount in full: `5.00 USD`, and `0.000012 USD` where it is as small."""
+    whole, part = divmod(nano, NANO)
+    return f"{whole}.{f'{part:09}'.rstrip('0').ljust(2, '0')} USD"
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -68,6 +68,12 @@ async def test_money_is_set_aside_and_settled(
     await refused(budgets, KEY, 1e-9)
 
 
+async def test_a_tiny_budget_is_told_in_full(budgets: Budgets) -> None:
+    tiny = Principal(key="k9", budget=Budget(daily_usd=0.000012))
+    error = await refused(budgets, tiny, 1.0)
+    assert "of this key, 0.000012 USD, has" in error.message
+
+
 async def test_what_did_not_cost_is_given_back_and_what_nobody_knows_is_not(
     budgets: Budgets,
 ) -> None:

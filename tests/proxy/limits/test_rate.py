@@ -83,6 +83,12 @@ def test_requests_are_refused_until_exactly_when_it_was_said(clock: HandClock) -
     reserve(limits)
 
 
+def test_a_refusal_says_in_readable_time_when_to_come_back(clock: HandClock) -> None:
+    limits = limits_of(clock, requests="1/hour")
+    reserve(limits)
+    assert refused(limits).message.endswith("can be made in 1h0m0s.")
+
+
 def test_tokens_are_reserved_by_estimate_and_settled_by_use(clock: HandClock) -> None:
     limits = limits_of(clock, tokens="1000/minute")
     with reserve(limits, tokens=900) as held:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from proxy.limits.spending import NANO, Spending, to_nano
+from proxy.limits.spending import NANO, Spending, shown_usd, to_nano
 from proxy.state.memory_money import MemoryMoney
 from proxy.state.money import Account, Draw, Lease, Spent
 from tests.fakes.fetch import Clock
@@ -86,6 +86,34 @@ async def test_storage_that_never_answers_is_not_waited_for(
     monkeypatch.setattr("proxy.limits.spending._LOAD_TIMEOUT_S", 0.01)
     counters = Spending(MemoryMoney(clock), Silent(), clock)
     assert isinstance(await counters.reserve(DRAWS, 1), Lease)
+
+
+async def test_following_survives_storage_that_does_not_answer_once(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class SilentOnce:
+        asked = 0
+
+        async def spent_by_day(self, *_: str) -> Mapping[str, float]:
+            self.asked += 1
+            if self.asked in (2, 3):
+                await asyncio.Event().wait()
+            return {"2026-11-21": 0.25 * self.asked}
+
+    monkeypatch.setattr("proxy.limits.spending._FOLLOW_S", 0.0)
+    monkeypatch.setattr("proxy.limits.spending._REFRESH_TIMEOUT_S", 0.01)
+    counters = Spending(MemoryMoney(clock), SilentOnce(), clock)
+    await counters.reserve(DRAWS, 1)
+    following = asyncio.ensure_future(counters.follow())
+    await until(
+        lambda: counters.spent(ACCOUNT)[0] >= NANO, "it asks again", timeout_s=5
+    )
+    following.cancel()
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "What others have spent is not known: TimeoutError",
+        "What others have spent is known again.",
+    ], "each once"
 
 
 async def test_what_was_read_before_midnight_is_not_of_the_new_day(
@@ -187,3 +215,18 @@ async def test_a_year_ends_too(counters: Spending, clock: Clock) -> None:
 
 def test_sums_of_small_costs_are_exact() -> None:
     assert sum(to_nano(0.1) for _ in range(10)) == NANO
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (5 * NANO, "5.00 USD"),
+        (12_000, "0.000012 USD"),
+        (1, "0.000000001 USD"),
+        (2_500_000_000, "2.50 USD"),
+        (12_345 * NANO + 125_000_000, "12345.125 USD"),
+        (0, "0.00 USD"),
+    ],
+)
+def test_money_is_written_in_full_however_little(nano: int, text: str) -> None:
+    assert shown_usd(nano) == text
