@@ -88,11 +88,6 @@ class Reservation:
         self.lines = "" if reserved is None else reserved.lines()
         self.tariff = tariff
 
-    def leave_place(self) -> None:
-        """Give back the place among those at the same time: a tunnel may stay long."""
-        if self._reserved is not None:
-            self._reserved.leave_place()
-
     def settle(self, record: Record) -> None:
         """Take what was used, give back the rest; once, however often it is asked for."""
         reserved, self._reserved = self._reserved, None

@@ -28,6 +28,7 @@ from proxy.pipeline.model import members_of
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.pipeline.passing import PLAIN, WRITES, Passing, pinned_at
 from proxy.pipeline.repeats import Repeats
+from proxy.pipeline.upgrade import is_upgrade
 from proxy.relay.client import Outgoing
 from proxy.routing import select
 from proxy.routing.catalog import Catalog
@@ -87,7 +88,7 @@ class Passages:
             return None
         provider, path, _ = self._destination(call, record)
         if call.operation == FORWARD:
-            is_inference = call.method == "POST"
+            is_inference = call.method == "POST" or is_upgrade(call)
         else:
             is_inference = provider.adapter.reach(call.method, path) is Reach.INFERENCE
         if not is_inference:

@@ -239,8 +239,6 @@ class Pipeline:
             await self._reserve(course, passing, passing.operation)
         if is_upgrade(call):
             course.order = order
-            if course.reservation is not None:
-                course.reservation.leave_place()
             await self._tunnels.run(course, order)
         else:
             await gather_body(out, call.body)

@@ -31,7 +31,12 @@ def is_upgrade(call: Call) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Tunnels:
-    """Opens tunnels; holds no slot, makes one record at their close."""
+    """Opens tunnels; makes one record at their close.
+
+    A tunnel holds no slot: SDKs keep theirs open while nothing is asked, which would
+    keep a provider of one slot from everybody. It holds its caller's place among
+    those at the same time, as a stream does.
+    """
 
     carrier: Carrier
     traffic: Traffic

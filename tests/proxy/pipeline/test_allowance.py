@@ -227,7 +227,7 @@ def test_a_place_is_given_back_once() -> None:
     reserved = found.take()
     with pytest.raises(LimitReached):
         found.take()
-    reserved.leave_place()
+    reserved.settle(ended())
     again = found.take()
     reserved.settle(ended())
     with pytest.raises(LimitReached):

@@ -11,8 +11,9 @@ from proxy.core.types import Headers
 from proxy.pipeline.upgrade import is_upgrade
 from proxy.routing.status import Status
 from proxy.server.buffered import WholeBody
+from proxy.state.memory import MemorySlots
 from tests.parts.caller import Caller
-from tests.parts.faulty import Peer
+from tests.parts.faulty import Peer, Script
 from tests.parts.http_text import Message, whole
 from tests.parts.inside import OpenSite, Site
 from tests.parts.scripts import answers, ask, error_of, then_close, then_wait
@@ -59,6 +60,12 @@ def ends(studio: Site) -> Ends:
     ends = Ends()
     studio.upstream.script = ends
     return ends
+
+
+def places(site: Site) -> MemorySlots:
+    held = site.runtime.state.slots
+    assert isinstance(held, MemorySlots)
+    return held
 
 
 async def opened(studio: Site) -> Caller:
@@ -211,6 +218,58 @@ async def test_a_tunnel_is_told_when_the_gateway_stops(open_site: OpenSite) -> N
         a ^ b for a, b in zip(ends.received[6:], ends.received[2:6], strict=False)
     ) == b"\x03\xe9"  # fmt: skip
     assert (await site.record()).status == 101
+
+
+async def test_a_tunnel_holds_its_callers_place_until_it_closes(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(
+        Ends(),
+        provider={"kind": "lmstudio"},
+        rateLimits={"default": {"concurrent": 1}},
+    )
+    caller = await opened(site)
+    refused = await site.ask(OPEN)
+    assert (refused.status, error_of(refused)["code"]) == (429, "rate_limit_exceeded")
+    caller.leave()
+    await until(lambda: not site.runtime.active, "the end of the tunnel")
+    assert len(places(site)) == 0
+    await opened(site)
+    assert len(places(site)) == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answers(whole(b"{}", status=403)),
+        then_close(b"nonsense\r\n\r\n"),
+        then_close(b""),
+    ],
+    ids=["refused", "nonsense", "closed"],
+)
+async def test_a_tunnel_that_does_not_open_gives_its_place_back(
+    open_site: OpenSite, script: Script
+) -> None:
+    site = await open_site(
+        script,
+        provider={"kind": "lmstudio"},
+        rateLimits={"default": {"concurrent": 1}},
+    )
+    for _ in range(2):
+        assert (await site.ask(OPEN)).status in (403, 502)
+    await until(lambda: not site.runtime.active, "the end of all")
+    assert len(places(site)) == 0
+
+
+async def test_a_realtime_session_holds_a_place_too(open_site: OpenSite) -> None:
+    site = await open_site(Ends(), rateLimits={"default": {"concurrent": 1}})
+    session = ask("GET", "/v1/realtime?model=tiny", *WANTS)
+    caller = await site.caller()
+    caller.send(session)
+    assert (await caller.reply()).status == 101
+    assert (await site.ask(session)).status == 429
+    await site.drain()
+    assert len(places(site)) == 0
 
 
 async def test_a_foreign_page_opens_none(studio: Site, ends: Ends) -> None:
