@@ -60,7 +60,7 @@ from proxy.pipeline.passage import Passages
 from proxy.pipeline.repeats import Repeats
 from proxy.pipeline.translator import Translator
 from proxy.relay.client import Client
-from proxy.relay.origin import Origin, Tls, read_origin
+from proxy.relay.origin import Origin, Tls, read_origin, tls_context
 from proxy.routing.breaker import Circuit
 from proxy.routing.catalog import Catalog
 from proxy.routing.discovery import Discovery
@@ -301,7 +301,7 @@ class Runtime:
         for (
             provider
         ) in config.providers:  # what can fail, fails before anything changes
-            origin_of(provider)
+            _check_tls(provider)
             self.registry.adapter(provider)
         made = self._generation(replace(again, config=config), old)
         if self.draining:
@@ -312,6 +312,7 @@ class Runtime:
         self._former.append(old)
         self._take(made)
         self.allowance.adopt(config)
+        self.origins.forget()
         self.dispatch.load(config)
         self.discovery.load(config)
         changed = self.registry.load(config.providers, self.discovery.finds)
@@ -493,12 +494,29 @@ class Origins:
         self._known[provider.id] = (provider, origin)
         return origin
 
+    def forget(self) -> None:
+        """Look at all of them anew: files of certificates may hold others now."""
+        self._known.clear()
+
 
 def origin_of(provider: ProviderConfig) -> Origin:
     """Where a provider is, and how connections to it are made."""
     tls = provider.tls
     options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
-    return read_origin(provider.base_url, options, provider.proxy)
+    return read_origin(provider.base_url, options.stamped(), provider.proxy)
+
+
+def _check_tls(provider: ProviderConfig) -> None:
+    """Raises ConfigError where a provider's files of certificates cannot be used."""
+    origin = origin_of(provider)
+    if not origin.tls.stamps:
+        return
+    try:
+        tls_context(origin.tls)
+    except OSError as error:  # ssl.SSLError is one
+        why = getattr(error, "reason", None) or error.strerror or "unknown reason"
+        said = f"the files of provider {provider.id!r} cannot be used: {why}"
+        raise ConfigError([Problem(None, None, "providers.tls", said)]) from error
 
 
 def _salt_secret(config: Config) -> bytes:

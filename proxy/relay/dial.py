@@ -33,7 +33,7 @@ async def dial(origin: Origin, factory: Callable[[], P]) -> P:
     if origin.scheme == "demo":
         return stage.connect(factory)
     try:
-        if origin.proxy is not None and origin.scheme == "https":
+        if origin.proxy is not None and not origin.is_read_by_proxy:
             return await _through(origin, read_proxy(origin.proxy), factory)
         sock = await _socket(*_address(origin))
         return await _attach(origin, sock, factory)
@@ -81,7 +81,7 @@ async def _attach(origin: Origin, sock: socket.socket, factory: Callable[[], P])
 
 
 async def _through(origin: Origin, proxy: OutboundProxy, factory: Callable[[], P]) -> P:
-    """Ask the proxy for a tunnel, then speak TLS inside it."""
+    """Ask the proxy for a tunnel, then speak inside it, by TLS where it is https."""
     loop = asyncio.get_running_loop()
     sock = await _socket(proxy.host, proxy.port)
     try:

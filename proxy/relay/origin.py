@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,12 +15,20 @@ _PORTS: Final = {"http": 80, "https": 443, "demo": 0}
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files are paths in PEM form; `verify` False accepts any certificate."""
+    """Files are paths in PEM form; `verify` False accepts any certificate. `stamps` tell
+    what the files held apart from what they held before.
+    """
 
     verify: bool = True
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    stamps: tuple[tuple[int, int, int], ...] = ()
+
+    def stamped(self) -> Tls:
+        """The same with the files as they are now: others make other connections."""
+        files = (self.ca_file, self.cert_file, self.key_file)
+        return replace(self, stamps=tuple(_stamp(file) for file in files if file))
 
 
 _PLAIN_TLS: Final = Tls()
@@ -30,7 +39,7 @@ class Origin:
     """A scheme, host and port with its connection options: the key of a pool.
 
     `proxy` is an outbound HTTP proxy's URL; https goes through it by CONNECT,
-    http as a request for the absolute URL.
+    http as a request for the absolute URL, unless it is to be a `tunnel`.
     """
 
     scheme: str
@@ -38,11 +47,12 @@ class Origin:
     port: int
     tls: Tls = _PLAIN_TLS
     proxy: str | None = None
+    tunnel: bool = False
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Looked up on every request: counted once.
-        key = (self.scheme, self.host, self.port, self.tls, self.proxy)
+        key = (self.scheme, self.host, self.port, self.tls, self.proxy, self.tunnel)
         object.__setattr__(self, "_hash", hash(key))
 
     def __hash__(self) -> int:
@@ -54,16 +64,25 @@ class Origin:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def is_read_by_proxy(self) -> bool:
+        """True where an outbound proxy takes the requests; else it sees none, or bytes."""
+        return self.proxy is not None and self.scheme == "http" and not self.tunnel
+
+    def tunnelled(self) -> Origin:
+        """The same for what a proxy must not read: it is asked for a connection."""
+        return self if self.proxy is None else replace(self, tunnel=True)
+
     def target(self, url_path: str) -> str:
         """The request line's target for an origin-form path."""
-        if self.proxy is not None and self.scheme == "http":
+        if self.is_read_by_proxy:
             return f"http://{self.authority}{url_path}"
         return url_path
 
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:
         """What each request says to a proxy that reads it; tunnels are asked once."""
-        if self.proxy is None or self.scheme != "http":
+        if self.proxy is None or not self.is_read_by_proxy:
             return ()
         authorization = read_proxy(self.proxy).authorization
         return (("proxy-authorization", authorization),) if authorization else ()
@@ -93,6 +112,14 @@ def read_proxy(url: str) -> OutboundProxy:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
     return OutboundProxy(parts.hostname or "", parts.port or 3128, authorization)
+
+
+def _stamp(file: str) -> tuple[int, int, int]:
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return (0, 0, 0)  # who connects is told that it cannot be read
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 @lru_cache(maxsize=64)

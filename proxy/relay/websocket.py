@@ -109,6 +109,7 @@ class WebSocketTransfer:
 
         A refusal is relayed as it is. Raises UpstreamFailed before that.
         """
+        origin = origin.tunnelled()  # no proxy reads frames (RFC 6455 §4.1)
         connection = await client.connect(origin, connect_s)
         self._connection = connection
         self._first_byte_s = first_byte_s

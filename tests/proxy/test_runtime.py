@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from proxy.core.errors import GatewayFault
 from proxy.routing.registry import Finding, Status
 from proxy.runtime import Origins, Runtime, describe, origin_of
 from tests.fakes.kinds import provider
+from tests.parts.certificates import Authority, authority
 from tests.parts.faulty import Faulty
 from tests.parts.http_text import post, whole
 from tests.parts.inside import (
@@ -25,10 +27,14 @@ from tests.parts.inside import (
     read_settings,
     settings,
 )
+from tests.parts.listening import answering, listening
+from tests.parts.ports import HOST
 from tests.parts.scripts import BODY, answers, ask, then_wait
 from tests.parts.until import until
 
-__all__ = ["open_site"]
+__all__ = ["authority", "open_site"]
+
+MODELS = whole(b'{"object":"list","data":[{"id":"tiny","object":"model"}]}')
 
 
 @pytest.fixture
@@ -262,6 +268,39 @@ async def test_a_changed_form_of_the_log_is_heeded(open_site: OpenSite) -> None:
     site.rewrite(site.content | {"logging": {"format": "json"}})
     assert (await site.runtime.reload("a test")).ok
     assert site.runtime._now.log is not before
+
+
+async def test_a_reload_takes_certificates_that_were_renewed(
+    open_site: OpenSite, authority: Authority, tmp_path: Path
+) -> None:
+    site, trusted = await open_site(), tmp_path / "trusted.pem"
+    theirs = Authority(tmp_path)  # who signs from now on
+    trusted.write_bytes(authority.file.read_bytes())
+    async with listening(answering(MODELS, []), tls=theirs.server(HOST)) as port:
+        box = {"endpoint": f"https://{HOST}:{port}", "tls": {"caFile": str(trusted)}}
+        box = site.content["providers"][0] | box
+        site.rewrite(site.content | {"providers": [box]})
+        assert (await site.runtime.reload("a test")).ok
+        [provider] = site.runtime.registry.providers
+        await until(lambda: provider.status is Status.OFFLINE, "a look at it")
+        trusted.write_bytes(theirs.file.read_bytes())
+        assert (await site.runtime.reload("a test")).ok
+        await site.runtime.discovery.health.check(provider)
+        assert provider.status is Status.ONLINE
+
+
+async def test_certificates_that_are_none_change_nothing(
+    open_site: OpenSite, tmp_path: Path
+) -> None:
+    site, trusted = await open_site(), tmp_path / "trusted.pem"
+    trusted.write_text("-----BEGIN CERTIFICATE-----\nhalf of one")
+    box = {"endpoint": "https://box.lan", "tls": {"caFile": str(trusted)}}
+    box = site.content["providers"][0] | box
+    site.rewrite(site.content | {"providers": [box]})
+    outcome = await site.runtime.reload("a test")
+    [problem] = outcome.problems
+    assert "'box'" in str(problem) and str(tmp_path) not in str(problem)
+    assert (await site.ask(post(CHAT, BODY))).body == COMPLETION
 
 
 def test_origins_are_remembered_until_the_provider_changes() -> None:

@@ -15,10 +15,16 @@ from proxy.core.types import Pair
 from proxy.relay.client import Client, Outgoing
 from proxy.relay.errors import BrokenReply, Phase, TimedOut, UpstreamFailed
 from proxy.relay.head import ReplyHead
+from proxy.relay.origin import Origin
 from proxy.relay.websocket import IDLE_S, LIFETIME_S, Frames, WebSocketTransfer
 from tests.fakes.hand_clock import HandClock
 from tests.fakes.reply import KeptReply
 from tests.fakes.transport import FakeDial, FakeTransport
+from tests.parts.http_text import Message
+from tests.parts.listening import answering, listening
+from tests.parts.outbound_proxy import OutboundProxy
+from tests.parts.ports import HOST
+from tests.parts.until import until
 from tests.proxy.relay.rig import ORIGIN, SHORT, settle
 
 UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
@@ -172,6 +178,30 @@ async def test_an_upgrade_opens_a_tunnel_both_ways(ride: Ride) -> None:
     assert bytes(ride.upstream.written) == there
     assert bytes(ride.reply.body) == back
     assert (ride.transfer.bytes_in, ride.transfer.bytes_out) == (len(there), len(back))
+
+
+async def test_a_proxy_between_is_asked_for_a_tunnel(hands: HandClock) -> None:
+    proxy, seen, reply = OutboundProxy(), list[Message](), KeptReply()
+    async with (
+        Client(hands.ticker) as client,
+        listening(proxy) as proxy_port,
+        listening(answering(UPGRADE + frame(b"hi"), seen)) as port,
+    ):
+        through = f"http://me:secret@{HOST}:{proxy_port}"
+        origin = Origin("http", HOST, port, proxy=through)
+        transfer = WebSocketTransfer(reply, lambda _: [])
+        opened = asyncio.ensure_future(
+            transfer.run(client, origin, ASK, hands.ticker, connect_s=5, first_byte_s=5)
+        )
+        await until(lambda: reply.body or opened.done(), "a frame")
+        opened.cancel()
+        await asyncio.wait([opened])
+    assert (reply.status, bytes(reply.body)) == (101, frame(b"hi"))
+    [asked] = proxy.seen
+    assert (asked.method, asked.target) == ("CONNECT", f"{HOST}:{port}")
+    assert asked.header("proxy-authorization") is not None
+    assert seen[0].target == "/ws"
+    assert seen[0].header("proxy-authorization") is None
 
 
 async def test_frames_that_come_with_the_upgrade_are_passed_on(ride: Ride) -> None:
