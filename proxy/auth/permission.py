@@ -6,8 +6,9 @@ come while authentication is off is the affair of proxy.auth.access.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from providers.base import Reach
@@ -23,10 +24,23 @@ TENANT_CONFIG_READ: Final = "tenant_config:read"
 TENANT_CONFIG_WRITE: Final = "tenant_config:write"
 ADMIN: Final = "admin"
 
-SCOPES: Final = frozenset({
-    INFERENCE, EXECUTE, AGENTS, METRICS_READ, TENANT_CONFIG_READ, TENANT_CONFIG_WRITE,
-    ADMIN,
-})  # fmt: skip
+MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        INFERENCE: "model calls, lists of models, pass-through of what is inference "
+        "there or only tells",
+        EXECUTE: "`POST /execute`",
+        AGENTS: "nothing yet: no route asks for it",
+        METRICS_READ: "`/metrics` from elsewhere; on this machine it needs no scope, nor "
+        "with `metrics.public`",
+        TENANT_CONFIG_READ: "nothing yet: no route asks for it",
+        TENANT_CONFIG_WRITE: "nothing yet; it includes `tenant_config:read`",
+        ADMIN: "all of that, `/admin`, owner's paths of providers, unknown `/v1` paths "
+        "of clouds",
+    }
+)
+"""What each scope opens, as docs/routes.md tells it."""
+
+SCOPES: Final = frozenset(MEANINGS)
 
 # No model is called more than this; longer names are not held against patterns.
 _LONGEST_NAME: Final = 512

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from proxy.api.guard import PRINCIPAL, SCOPES, check_caller, check_usable
+from proxy.auth.permission import MEANINGS
 from proxy.auth.permission import SCOPES as KNOWN
 from proxy.core.errors import CallerFault
 from proxy.core.types import ANYONE, Principal
@@ -43,6 +44,11 @@ async def test_while_authentication_is_off_everybody_is_the_same() -> None:
     request = request_of()
     await check_caller("owner", request, context())
     assert request[PRINCIPAL] is ANYONE
+
+
+def test_a_scope_that_no_route_asks_for_says_so() -> None:
+    idle = {scope for scope, opens in MEANINGS.items() if opens.startswith("nothing")}
+    assert idle == KNOWN - set(SCOPES.values())
 
 
 @pytest.mark.parametrize("access", SCOPES)
