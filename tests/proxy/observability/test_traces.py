@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import gzip
 import http.server
+import importlib.abc
+import runpy
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from proxy.core.types import Attempt, Record
+from proxy.observability import traces as module
 from proxy.observability.traces import NoTraces, Traces, attributes
+from proxy.runtime import Runtime
+from tests.parts.inside import read_settings, settings
 from tests.parts.missing import need_module
 from tests.parts.records import record_of
 
@@ -129,6 +135,54 @@ def test_nobody_is_named_and_nothing_said() -> None:
     assert "somebody" not in facts.values()
     assert "key_a" not in facts.values()
     assert facts["local_ai.first_byte_seconds"] == 0.5
+
+
+class Unwanted(importlib.abc.MetaPathFinder):
+    """Refuses imports of OpenTelemetry, and keeps what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname.partition(".")[0] == "opentelemetry":
+            self.asked.append(fullname)
+            raise ModuleNotFoundError(fullname)
+
+
+@pytest.fixture
+def unwanted(monkeypatch: pytest.MonkeyPatch) -> Unwanted:
+    for name in [name for name in sys.modules if name.startswith("opentelemetry")]:
+        monkeypatch.delitem(sys.modules, name)
+    finder = Unwanted()
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    return finder
+
+
+async def test_off_it_makes_no_span_and_loads_no_library(
+    unwanted: Unwanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(Traces, "__init__", lambda *of: made.append(of))
+    monkeypatch.setattr(Traces, "note", lambda *of: made.append(of))
+    runpy.run_path(str(module.__file__))  # as if imported for the first time
+    async with Runtime(read_settings(settings("http://127.0.0.1:9"))) as runtime:
+        assert runtime.traces is None
+        desk = runtime.pipeline._desk
+        assert desk is runtime.express.desk
+        desk.report(a_record(trace_parent=PARENT))
+        assert desk._trace is None
+    assert (unwanted.asked, made) == ([], [])
+
+
+async def test_on_it_asks_for_the_library(
+    unwanted: Unwanted, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = read_settings(settings("http://127.0.0.1:9"))
+    config = replace(loaded.config, otlp_endpoint="http://127.0.0.1:1")
+    async with Runtime(replace(loaded, config=config)) as runtime:
+        assert runtime.traces is None
+    assert unwanted.asked
+    assert "otel" in caplog.text
 
 
 def test_without_the_library_it_says_how_to_get_it(
