@@ -82,6 +82,8 @@ NATIVE: Final[Mapping[str, Operation]] = MappingProxyType({
 ASKABLE: Final[Mapping[str, Operation]] = MappingProxyType({**OPERATIONS, **NATIVE})
 EMBEDDING: Final = frozenset({"embeddings", "ollama_embed", "ollama_embeddings"})
 """Operations whose answers are vectors."""
+STREAM_UNLESS_TOLD: Final = frozenset({"ollama_chat", "ollama_generate"})
+"""Operations whose answers are streams where the body does not say `"stream": false`."""
 
 # What may serve in an operation's place, translated; the nearest relative first.
 STAND_INS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({

@@ -1,8 +1,9 @@
 """What an operator says of a model or provider that a request must keep to.
 
 `constraints` of the model: the least max_tokens that works, and that it takes no images
-by URL. Of the provider `cacheSalt`: each tenant has a prefix cache of its own there.
-Asked only where one of these is configured.
+by URL; in Ollama's dialect its `params`, as much of that stands in `options`. Of the
+provider `cacheSalt`: each tenant has a prefix cache of its own there. Asked only where
+one of these is configured.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any, Final
 
 from providers.base import Operation
 from providers.wire.dialect import Dialect
-from providers.wire.members import Members, WrongType, with_member
+from providers.wire.members import Members, WrongType, read_members, with_member
+from providers.wire.translate.ollama.mapping import OPTION_OF
 from proxy.config import ModelConfig
 from proxy.core.errors import CallerFault
 from proxy.pipeline.checks import wrong_type
@@ -59,6 +61,44 @@ def constrain(
         )
     except WrongType as error:
         raise wrong_type(error) from error
+
+
+def reads_options(model: ModelConfig | None, operation: Operation) -> bool:
+    """Tell whether what the operator sets depends on the request's own `options`."""
+    if model is None or operation.dialect is not Dialect.OLLAMA:
+        return False
+    params = model.params
+    return bool(params.set_ or params.defaults or params.strip)
+
+
+def put_in_options(
+    model: ModelConfig,
+    members: Members,
+    changes: dict[str, bytes],
+    applied: list[str],
+) -> None:
+    """Move what Ollama reads in `options` there, and take out what is not to be sent.
+
+    `changes` are what the operator sets, `applied` tells of them. What the caller's
+    options say goes before defaults; options that are none are the provider's to refuse.
+    """
+    params, raw = model.params, changes.get("options") or members.raw("options")
+    if raw is None or raw == b"null":
+        raw = b"{}"
+    elif raw[:1] != b"{":
+        return
+    given, wanted = read_members(raw), dict[str, bytes]()
+    for name in [name for name in changes if name in OPTION_OF]:
+        value = changes.pop(name)
+        if name in params.set_ or OPTION_OF[name] not in given:
+            wanted[OPTION_OF[name]] = value
+        else:
+            applied.remove(f"set={name}")
+    stripped = [name for name in params.strip if OPTION_OF.get(name) in given]
+    applied += [f"dropped={name}" for name in stripped]
+    if wanted or stripped:
+        drops = [OPTION_OF[name] for name in stripped]
+        changes["options"] = given.splice(wanted, drops)
 
 
 def salted(provider: Provider, operation: Operation, tenant: str) -> dict[str, str]:

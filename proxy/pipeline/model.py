@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from providers.base import Adapter, BodyKind, Operation, Request
+from providers.base import STREAM_UNLESS_TOLD, Adapter, BodyKind, Operation, Request
 from providers.wire.dialect import Dialect
 from providers.wire.members import (
     MalformedJSON,
@@ -25,7 +25,13 @@ from proxy.core.types import ANYONE
 from proxy.pipeline import heads
 from proxy.pipeline.checks import named, wrong_type
 from proxy.pipeline.forms import read_form
-from proxy.pipeline.imposed import constrain, is_constrained, salted
+from proxy.pipeline.imposed import (
+    constrain,
+    is_constrained,
+    put_in_options,
+    reads_options,
+    salted,
+)
 from proxy.pipeline.order import Order, Treatment, limits_of
 from proxy.pipeline.stored import Stored, input_items
 from proxy.pipeline.talk import Turn
@@ -44,7 +50,6 @@ _REMEMBERED_ORDERS: Final = 16
 # Names are the caller's choice: unusually many or long ones are not kept.
 _LONGEST_SHAPE: Final = 1024
 _SIGNED: Final = frozenset({Dialect.MESSAGES, Dialect.RESPONSES})
-_STREAM_UNLESS_TOLD: Final = frozenset({"ollama_chat", "ollama_generate"})
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
@@ -241,7 +246,9 @@ class JsonRequest:
         if way is not self._operation or self.history is not None or self.sealed:
             return self._translated(candidate, adapter, way, translator, via)
         order = self._order_for(candidate, via, adapter, changes, applied)
-        if not is_usual or is_constrained(model):
+        if is_constrained(model) or reads_options(model, self._operation):
+            return order
+        if not is_usual:
             return order
         if len(orders) >= _REMEMBERED_ORDERS:
             orders.clear()
@@ -401,6 +408,8 @@ class JsonRequest:
         applied = [f"set={name}" for name in changes]
         if is_constrained(model):
             applied += constrain(model, self._operation, self._members, changes)
+        if reads_options(model, self._operation):
+            put_in_options(model, self._members, changes, applied)
         return changes, applied
 
     def _wants_usage(self, known_there: bool) -> bool:
@@ -468,7 +477,7 @@ def shape_of(call: Call, operation: Operation, members: Members) -> Shape:
         model = named(members.text("model"))
         stream = members.flag("stream")
         if stream is None:
-            stream = operation.name in _STREAM_UNLESS_TOLD
+            stream = operation.name in STREAM_UNLESS_TOLD
         shape = Shape(model, stream, "user" in members or "metadata" in members)
     except WrongType as error:
         raise wrong_type(error) from error

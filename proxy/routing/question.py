@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providers.base import Operation
+from providers.base import STREAM_UNLESS_TOLD, Operation
 from providers.wire.members import Members
 from proxy.core.types import ANYONE, Headers
 from proxy.routing.affinity import Marks, marks
@@ -19,9 +19,10 @@ class Question:
         self._model = model
         self._members = members
         self._headers = headers
-        self._needs = Needs(
-            operation.name, members, stream=members.flag("stream") or False
-        )
+        stream = members.flag("stream")
+        if stream is None:
+            stream = operation.name in STREAM_UNLESS_TOLD
+        self._needs = Needs(operation.name, members, stream=stream)
 
     @property
     def size_bytes(self) -> int:

@@ -72,6 +72,22 @@ async def test_what_the_request_needs_counts_when_it_is_posted(
     assert [one["upstream_model"] for one in found["fallbacks"]] == ["able"]
 
 
+@pytest.mark.parametrize("name", ["ollama_chat", "ollama_generate"])
+async def test_ollamas_dialect_asks_for_a_stream_unless_told(
+    open_site: OpenSite, name: str
+) -> None:
+    whole_only = {"capabilities": {"streaming": False}}
+    site = await open_site(models=[{"id": "tiny", "providerId": "box", **whole_only}])
+    place = f"/route?model=tiny&operation={name}"
+    for members, reason in (("", "lacking"), (',"stream":false', "kept")):
+        body = b'{"model":"tiny","prompt":"Hi","messages":[%b]%b}'
+        body %= (b'{"role":"user","content":"Hi"}', members.encode())
+        [row] = (await told(site, "POST", place, body))["candidates"]
+        assert row["reason"] == reason
+        reply = await site.ask(post("/api/" + name.removeprefix("ollama_"), body))
+        assert (reply.status == 200) == (reason == "kept")
+
+
 async def test_where_a_conversation_was_served_counts_too(open_site: OpenSite) -> None:
     async with Faulty(answers(whole(COMPLETION))) as twin:
         others = [{"id": "twin", "kind": "vllm", "endpoint": twin.url}]

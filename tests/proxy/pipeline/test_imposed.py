@@ -80,6 +80,63 @@ async def test_ollamas_own_limit_is_raised_too(open_site: OpenSite) -> None:
     assert sent(site)["options"] == {"num_predict": 200, "top_k": 3}
 
 
+def tuned(kind: str = "ollama", **params: Any) -> dict[str, Any]:
+    model = {"id": "tiny", "providerId": "box", "params": params}
+    return {"provider": {"kind": kind}, "models": [model]}
+
+
+async def test_what_ollama_reads_in_options_is_set_there(open_site: OpenSite) -> None:
+    values = {"num_ctx": 65536, "max_tokens": 9, "keep_alive": -1}
+    site = await open_site(**tuned(set=values))
+    reply = await asked(site, "/api/chat", messages=[TURN], stream=False)
+    assert sent(site) == {
+        "model": "tiny", "messages": [TURN], "stream": False, "keep_alive": -1,
+        "options": {"num_ctx": 65536, "num_predict": 9},
+    }  # fmt: skip
+    told = "set=num_ctx, set=max_tokens, set=keep_alive"
+    assert reply.header("x-proxy-applied") == told
+
+
+async def test_of_options_the_caller_keeps_what_is_not_set(open_site: OpenSite) -> None:
+    given = {"set": {"num_ctx": 4096}, "defaults": {"temperature": 0.2, "seed": 1},
+             "strip": ["top_k", "top_p"]}  # fmt: skip
+    site = await open_site(**tuned(**given))
+    for seed in (7, 8):  # nothing of one request is remembered for the next
+        options = {"seed": seed, "num_ctx": 1, "top_k": 5}
+        reply = await asked(
+            site, "/api/generate", prompt="Hi", options=options, stream=False
+        )
+        expected = {"seed": seed, "num_ctx": 4096, "temperature": 0.2}
+        assert sent(site)["options"] == expected
+        told = "set=temperature, set=num_ctx, dropped=top_k"
+        assert reply.header("x-proxy-applied") == told
+
+
+async def test_a_limit_is_raised_beside_what_is_set(open_site: OpenSite) -> None:
+    settings = tuned(set={"num_ctx": 4096})
+    settings["models"][0]["constraints"] = FLOOR
+    site = await open_site(**settings)
+    options = {"num_predict": 5}
+    await asked(site, "/api/chat", messages=[TURN], options=options, stream=False)
+    assert sent(site)["options"] == {"num_predict": 200, "num_ctx": 4096}
+
+
+@pytest.mark.parametrize("options", [5, "x", [1]])
+async def test_options_that_are_none_are_ollamas_to_refuse(
+    open_site: OpenSite, options: Any
+) -> None:
+    site = await open_site(**tuned(set={"num_ctx": 4096}))
+    await asked(site, "/api/chat", messages=[TURN], options=options, stream=False)
+    assert sent(site)["options"] == options
+
+
+async def test_options_reach_who_speaks_another_dialect(open_site: OpenSite) -> None:
+    site = await open_site(**tuned("vllm", set={"temperature": 0.5, "max_tokens": 9}))
+    await asked(site, "/api/chat", messages=[TURN], stream=False)
+    assert sent(site)["temperature"] == 0.5
+    assert sent(site)["max_tokens"] == 9
+
+
 def chat_image(url: str) -> dict[str, Any]:
     part = {"type": "image_url", "image_url": {"url": url}}
     return {"messages": [TURN, {"role": "user", "content": [part]}]}

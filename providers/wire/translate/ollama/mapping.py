@@ -55,6 +55,17 @@ OPTIONS: Final[Mapping[str, str]] = MappingProxyType({
     "repetition_penalty": "repeat_penalty",
     "stop": "stop",
 })  # fmt: skip
+# What stands in `options`, by what callers and operators call it: the names above, limits,
+# and what Ollama alone has.
+OPTION_OF: Final[Mapping[str, str]] = MappingProxyType({
+    **OPTIONS,
+    "max_tokens": "num_predict",
+    "max_completion_tokens": "num_predict",
+    **{name: name for name in (
+        "main_gpu", "num_batch", "num_ctx", "num_gpu", "num_keep", "num_predict",
+        "num_thread", "repeat_last_n", "repeat_penalty", "typical_p", "use_mmap",
+    )},
+})  # fmt: skip
 LOGPROBS: Final[Mapping[str, str]] = MappingProxyType({
     "logprobs": "logprobs",
     "top_logprobs": "top_logprobs",
