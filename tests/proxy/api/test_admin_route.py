@@ -85,7 +85,7 @@ async def test_ollamas_dialect_asks_for_a_stream_unless_told(
         [row] = (await told(site, "POST", place, body))["candidates"]
         assert row["reason"] == reason
         reply = await site.ask(post("/api/" + name.removeprefix("ollama_"), body))
-        assert (reply.status == 200) == (reason == "kept")
+        assert (reply.status == 400) == (reason == "lacking")
 
 
 async def test_where_a_conversation_was_served_counts_too(open_site: OpenSite) -> None:
