@@ -6,6 +6,7 @@ not known here.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any, Final, TypeVar
 from proxy.accounting.shapes import shown_row, shown_usage
 from proxy.core import clock
 from proxy.core.errors import CallerFault, GatewayFault
-from proxy.storage.errors import StorageError
+from proxy.storage.errors import StorageError, TooSlow
 from proxy.storage.filters import Filter
 from proxy.storage.requests import Cursor, RequestRow, Requests
 from proxy.storage.usage import Usage
@@ -24,6 +25,11 @@ Answer = TypeVar("Answer")
 
 _PAGE: Final = 50
 _LONGEST_PAGE: Final = 500
+_MOST_GROUPS: Final = 10_000
+# Groups that are shown between two turns of the event loop.
+_AT_ONCE: Final = 100
+# For questions before; each of them ends, see proxy.storage.database.
+_TURN_S: Final = 15.0
 _DEFAULT_BY: Final = ("model", "provider")
 _BY: Final[Mapping[str, str]] = {
     "day": "day", "tenant": "tenant", "key": "key_id", "model": "model",
@@ -44,7 +50,8 @@ _seconds = re.compile(r"\d{1,11}(\.\d{1,6})?").fullmatch
 
 class Queries:
     """Every method raises CallerFault `invalid_field` and GatewayFault
-    `database_unavailable`.
+    `database_unavailable`. One question is asked at a time, so that a heavy one leaves
+    the database to those that requests depend on.
     """
 
     def __init__(
@@ -56,13 +63,15 @@ class Queries:
         self._requests = requests
         self._usage = usage
         self._wall = wall
+        self._alone = asyncio.Lock()
 
     async def page(self, asked: Asked) -> dict[str, Any]:
         """Answer the latest requests first, and where the next page begins."""
         self._check(asked, _FILTERS | {"limit", "cursor"})
         limit, after = _limit(asked.get("limit")), _cursor(asked.get("cursor"))
-        rows = await _answered(
-            self._requests.page(self._filter(asked), limit + 1, after)
+        which = self._filter(asked)
+        rows = await self._answered(
+            lambda: self._requests.page(which, limit + 1, after)
         )
         more, rows = len(rows) > limit, rows[:limit]
         return {
@@ -72,10 +81,10 @@ class Queries:
 
     async def one(self, request_id: str) -> dict[str, Any]:
         """Answer a request by its id, ours or the caller's. Raises `not_found`."""
-        found = await _answered(self._requests.get(request_id))
+        found = await self._answered(lambda: self._requests.get(request_id))
         if found is None:
             theirs = Filter(client_request_id=request_id)
-            rows = await _answered(self._requests.page(theirs, 1))
+            rows = await self._answered(lambda: self._requests.page(theirs, 1))
             found = rows[0] if rows else None
         if found is None:
             raise CallerFault(
@@ -95,10 +104,23 @@ class Queries:
         return await self._sums(asked, ("day", *(n for n in by if n != "day")))
 
     async def _sums(self, asked: Asked, by: tuple[str, ...]) -> dict[str, Any]:
-        rows = await _answered(self._usage.sums(self._filter(asked), by))
-        total = await _answered(self._usage.sums(self._filter(asked), ()))
+        which = self._filter(asked)
+        rows = await self._answered(
+            lambda: self._usage.sums(which, by, _MOST_GROUPS + 1)
+        )
+        if len(rows) > _MOST_GROUPS:
+            raise _invalid(
+                "by",
+                f"That is more than {_MOST_GROUPS} groups: name less in `by`, or a "
+                "shorter time with `since` and `until`.",
+            )
+        total = await self._answered(lambda: self._usage.sums(which, ()))
+        shown: list[dict[str, Any]] = []
+        for at in range(0, len(rows), _AT_ONCE):
+            shown += [shown_usage(row, by) for row in rows[at : at + _AT_ONCE]]
+            await clock.sleep(0)
         return {
-            "usage": [shown_usage(row, by) for row in rows],
+            "usage": shown,
             "total": shown_usage(total[0], ()) if total else None,
         }
 
@@ -107,12 +129,39 @@ class Queries:
         self._check(asked, _FILTERS)
         which, after = self._filter(asked), None
         while True:
-            rows = await _answered(self._requests.page(which, _LONGEST_PAGE, after))
+            rows = await self._page_of(which, after)
             for row in rows:
                 yield row
             if len(rows) < _LONGEST_PAGE:
                 return
             after = rows[-1].started_us, rows[-1].id
+
+    async def _page_of(
+        self, which: Filter, after: Cursor | None
+    ) -> tuple[RequestRow, ...]:
+        return await self._answered(
+            lambda: self._requests.page(which, _LONGEST_PAGE, after)
+        )
+
+    async def _answered(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
+        try:
+            async with asyncio.timeout(_TURN_S) as turn, self._alone:
+                turn.reschedule(None)
+                return await question()
+        except TooSlow as error:
+            raise GatewayFault(
+                "database_unavailable",
+                "The database took too long to answer this: ask for less, as for a "
+                "shorter time with `since` and `until`.",
+            ) from error
+        except StorageError as error:
+            raise GatewayFault(
+                "database_unavailable", f"The database does not answer: {error}."
+            ) from error
+        except TimeoutError as error:
+            raise GatewayFault(
+                "database_unavailable", "The database is busy with other questions."
+            ) from error
 
     def _check(self, asked: Asked, known: frozenset[str]) -> None:
         for name in asked:
@@ -152,15 +201,6 @@ class Queries:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return moment.timestamp()
-
-
-async def _answered(work: Awaitable[Answer]) -> Answer:
-    try:
-        return await work
-    except StorageError as error:
-        raise GatewayFault(
-            "database_unavailable", f"The database does not answer: {error}."
-        ) from error
 
 
 def _statuses(text: str) -> tuple[int, int]:

@@ -4,7 +4,8 @@ SQLite has one connection that writes and two that read (write-ahead log: reader
 the writer do not wait for each other); it takes its lock when a transaction begins, as
 one that asks for it in the middle may be refused at once. PostgreSQL has a pool, and
 each connection is tried before it is used, so that a restart of the server costs
-nothing but time. What drivers raise comes out as the errors of `errors`.
+nothing but time. What is read ends within a deadline, at the server or on the driver's
+thread. What drivers raise comes out as the errors of `errors`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,7 +26,7 @@ from sqlalchemy.util import greenlet_spawn
 from proxy.core import clock
 from proxy.storage import schema
 from proxy.storage.connection import Connection, Engine
-from proxy.storage.errors import BadDatabase, StorageError, from_driver
+from proxy.storage.errors import BadDatabase, StorageError, TooSlow, from_driver
 
 FILE: Final = "local-ai.db"
 
@@ -33,7 +34,12 @@ FILE: Final = "local-ai.db"
 _LOCK_WAIT_S: Final = 2.0
 _LOCK_LOOK_S: Final = 0.02
 _CONNECT_S: Final = 5.0
+# For what is read; in PostgreSQL, for any statement.
 _STATEMENT_S: Final = 15.0
+# Steps of SQLite's machine between two looks at the clock: some milliseconds of work.
+_LOOK_STEPS: Final = 100_000
+# An interrupted thread ends within the wait for a lock, unless the disk holds it.
+_STOP_S: Final = 3.0
 # Opened when it is needed; enough for the ledger, the keys and a page or two.
 _POSTGRES_CONNECTIONS: Final = 4
 
@@ -71,19 +77,30 @@ class Database:
         if self.engine == "sqlite":
             self._writer = _sqlite(self._url, begin="BEGIN IMMEDIATE", connections=1)
             self._readers = _sqlite(self._url, begin="BEGIN", connections=2)
+            _limit(self._readers, _STATEMENT_S)
         else:
             self._writer = self._readers = _postgres(self._url)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for engine in {self._writer, self._readers} - {None}:
-            assert engine is not None
-            await greenlet_spawn(engine.dispose)
+        """Interrupts what `in_thread` does; waits for nothing longer than a while."""
+        engines = {self._writer, self._readers} - {None}
         self._writer = self._readers = None
-        async with self._plain_is_free:
-            if self._plain is not None:
-                await asyncio.to_thread(self._plain.close)
-                self._plain = None
+        for engine in engines:
+            assert engine is not None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_S):
+                    await greenlet_spawn(engine.dispose)
+        self._interrupt()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S), self._plain_is_free:
+                plain, self._plain = self._plain, None
+                if plain is not None:
+                    await asyncio.to_thread(plain.close)
+
+    def _interrupt(self) -> None:
+        if self._plain is not None:
+            self._plain.interrupt()
 
     async def prepare(self) -> None:
         """Make the tables, or bring them up to date; the second time it is nothing.
@@ -100,7 +117,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
-        """A transaction that changes nothing."""
+        """A transaction that changes nothing. Raises TooSlow, as of what is in it."""
         await self.prepare()
         async with self._transaction(self._readers) as connection:
             yield connection
@@ -116,6 +133,8 @@ class Database:
         """Give the driver's own connection to `work`, on another thread: SQLite only.
 
         For what is too much for the event loop; transactions are the work's affair.
+        Who is cancelled interrupts it, and waits until it has ended: nobody else has
+        the connection while the thread has it.
         """
         await self.prepare()
         async with self._plain_is_free:
@@ -123,9 +142,21 @@ class Database:
                 if self._plain is None:
                     path = str(self._url.database)
                     self._plain = await asyncio.to_thread(_plain_sqlite, path)
-                return await asyncio.to_thread(work, self._plain)
+                return await self._ended(_on_a_thread(work, self._plain))
             except (sqlite3.Error, OverflowError, ValueError) as error:
                 raise from_driver(error) from error
+
+    async def _ended(self, thread: asyncio.Future[Answer]) -> Answer:
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            self._interrupt()
+            await asyncio.wait((thread,), timeout=_STOP_S)
+            raise
+        finally:
+            if not thread.done():
+                # It is left to its thread; whoever comes next opens another.
+                self._plain = None
 
     @asynccontextmanager
     async def migrating(self) -> AsyncIterator[Connection]:
@@ -159,6 +190,8 @@ async def _begun(pool: Pool) -> AsyncIterator[Connection]:
         await greenlet_spawn(connection.begin)
         yield Connection(connection)
         await greenlet_spawn(connection.commit)
+    except TimeoutError as error:  # the driver's, which has told the server
+        raise TooSlow("it was stopped, as it took too long") from error
     finally:
         # Takes back what was not committed.
         await greenlet_spawn(connection.close)
@@ -232,6 +265,34 @@ def _plain_sqlite(path: str) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -4096")
     return connection
+
+
+def _limit(readers: Pool, limit_s: float) -> None:
+    """Let no transaction go on for longer: SQLite itself knows no such limit."""
+
+    @event.listens_for(readers, "connect")
+    def set_up(connection: Any, record: Any) -> None:
+        ends = record.info["ends"] = _Ends()
+        connection.run_async(lambda it: it.set_progress_handler(ends, _LOOK_STEPS))
+
+    @event.listens_for(readers, "begin")
+    def begin_it(connection: Any) -> None:
+        connection.info["ends"].at = clock.monotonic() + limit_s
+
+
+class _Ends:
+    """When a transaction has to end; asked by SQLite, which stops where it is true."""
+
+    at = float("inf")
+
+    def __call__(self) -> bool:
+        return clock.monotonic() > self.at
+
+
+def _on_a_thread(
+    work: Callable[[sqlite3.Connection], Answer], connection: sqlite3.Connection
+) -> asyncio.Future[Answer]:
+    return asyncio.get_running_loop().run_in_executor(None, work, connection)
 
 
 async def _turn_write_ahead_log_on(driver: Any) -> None:

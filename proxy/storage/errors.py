@@ -2,6 +2,7 @@
 
 StorageError
 ├── DatabaseAway   unreachable, locked, full: later it may do it
+│   └── TooSlow    it was stopped, as it took longer than a statement may
 ├── DataRefused    it will never take this: twice the same key, out of range
 ├── NewerSchema    a later version of this program has been here
 └── BadDatabase    the URL cannot be used: another engine, a driver that is missing
@@ -25,6 +26,10 @@ class DatabaseAway(StorageError):
     """Not now. Asking again later may do."""
 
 
+class TooSlow(DatabaseAway):
+    """Not in time. Asking for less may do."""
+
+
 class DataRefused(StorageError):
     """Not this, ever. Asking again with the same values fails again."""
 
@@ -40,8 +45,15 @@ class BadDatabase(StorageError):
 def from_driver(error: Exception) -> StorageError:
     """Say in our words what a driver raised."""
     first_line = str(getattr(error, "orig", None) or error).partition("\n")[0][:300]
+    if _is_interrupted(error):
+        return TooSlow("it was stopped, as it took too long")
     kind = DataRefused if _is_about_data(error) else DatabaseAway
     return kind(first_line or type(error).__name__)
+
+
+def _is_interrupted(error: Exception) -> bool:
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_INTERRUPT
 
 
 def _is_about_data(error: Exception) -> bool:

@@ -12,12 +12,15 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, cast, func, select
 
+from proxy.core import clock
 from proxy.storage.bulk import insert
 from proxy.storage.connection import Connection
 from proxy.storage.database import Database
 from proxy.storage.filters import EVERYTHING, Filter, day_of
 from proxy.storage.tables import requests, usage_daily
 
+# Rows between two turns of the event loop: two milliseconds or so.
+_AT_ONCE: Final = 500
 _DAY_US: Final = 86_400_000_000
 _DIMENSIONS: Final = ("day", "tenant", "key_id", "model", "provider")
 _SUMS: Final = tuple(
@@ -78,20 +81,30 @@ class Usage:
         self._database = database
 
     async def sums(
-        self, which: Filter = EVERYTHING, by: Sequence[str] = ("day",)
+        self,
+        which: Filter = EVERYTHING,
+        by: Sequence[str] = ("day",),
+        limit: int | None = None,
     ) -> tuple[UsageRow, ...]:
-        """Add up by any of day, tenant, key_id, model, provider; in that order."""
+        """Add up by any of day, tenant, key_id, model, provider; in that order.
+
+        Answers at most `limit` groups, unless it is None.
+        """
         groups = [usage_daily.c[name] for name in _DIMENSIONS if name in by]
         statement = (
             select(*groups, *(_sum(name) for name in _SUMS))
             .where(*which.names(usage_daily), *_days(which))
             .group_by(*groups)
             .order_by(*groups)
+            .limit(limit)
         )
+        rows: list[UsageRow] = []
         async with self._database.reading() as connection:
-            found = await connection.execute(statement)
-            rows = [dict(row) for row in found.mappings()]
-        return tuple(UsageRow(**row) for row in rows if row["requests"])
+            found = (await connection.execute(statement)).mappings()
+            while some := found.fetchmany(_AT_ONCE):
+                rows += [UsageRow(**row) for row in some if row["requests"]]
+                await clock.sleep(0)
+        return tuple(rows)
 
     async def spent_by_day(
         self, kind: str, name: str, since_day: str

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from proxy.accounting.queries import Queries
 from proxy.core.errors import CallerFault, GatewayFault
 from proxy.storage.database import Database
-from proxy.storage.errors import DatabaseAway
+from proxy.storage.errors import DatabaseAway, TooSlow
 from proxy.storage.requests import Requests
 from proxy.storage.usage import Usage
 from tests.parts.ledger_rows import DAY_US, NOON_US, row, rows
@@ -100,3 +101,59 @@ async def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
         with pytest.raises(GatewayFault) as told:
             await Queries(Away(database), Usage(database)).page({})
         assert told.value.code == "database_unavailable"
+
+
+async def told_of(queries: Queries) -> GatewayFault:
+    with pytest.raises(GatewayFault) as told:
+        await queries.page({})
+    assert told.value.code == "database_unavailable"
+    return told.value
+
+
+async def test_a_question_that_is_too_heavy_is_told_so(tmp_path: Path) -> None:
+    class Heavy(Requests):
+        async def page(self, *_: object) -> tuple[()]:
+            raise TooSlow("it was stopped, as it took too long")
+
+    async with Database(data_dir=tmp_path) as database:
+        told = await told_of(Queries(Heavy(database), Usage(database)))
+    assert "ask for less" in told.message
+
+
+async def test_one_question_is_asked_at_a_time_and_others_wait_for_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Requests):
+        asked = 0
+        may_answer = asyncio.Event()
+
+        async def page(self, *_: object) -> tuple[()]:
+            self.asked += 1
+            await self.may_answer.wait()
+            return ()
+
+    async with Database(data_dir=tmp_path) as database:
+        slow = Slow(database)
+        queries = Queries(slow, Usage(database))
+        first, second = (asyncio.ensure_future(queries.page({})) for _ in range(2))
+        await asyncio.sleep(0)
+        monkeypatch.setattr("proxy.accounting.queries._TURN_S", 0.01)
+        assert "busy" in (await told_of(queries)).message
+        assert slow.asked == 1
+        slow.may_answer.set()
+        await asyncio.gather(first, second)
+    assert slow.asked == 2
+
+
+async def test_more_groups_than_may_be_shown_are_refused(
+    queries: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.accounting.queries._AT_ONCE", 1)
+    monkeypatch.setattr("proxy.storage.usage._AT_ONCE", 1)
+    monkeypatch.setattr("proxy.accounting.queries._MOST_GROUPS", 3)
+    by = {"by": "model,provider,tenant,key"}
+    assert len((await queries.usage(by))["usage"]) == 3
+    monkeypatch.setattr("proxy.accounting.queries._MOST_GROUPS", 2)
+    with pytest.raises(CallerFault, match="more than 2 groups") as refused:
+        await queries.usage(by)
+    assert refused.value.param == "by"

@@ -3,13 +3,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from proxy.storage.database import FILE, Database
-from proxy.storage.errors import BadDatabase, DatabaseAway, DataRefused, from_driver
+from proxy.storage.errors import (
+    BadDatabase,
+    DatabaseAway,
+    DataRefused,
+    TooSlow,
+    from_driver,
+)
 from proxy.storage.keys import Keys
 from tests.parts.ports import free_port
 
@@ -138,3 +145,93 @@ async def test_a_new_file_that_another_sets_up_at_this_moment_is_waited_for(
         asyncio.get_running_loop().call_later(0.1, other.rollback)
         assert await Keys(database).all() == ()
         other.close()
+
+
+ENDLESS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT count(*) FROM n"
+)
+
+
+class Work:
+    """What holds the connection on its thread until it may go on."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.ended = False
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        self.began.set()
+        assert self.may_end.wait(30)
+        connection.execute("SELECT 1")
+        self.ended = True
+
+
+async def begun(database: Database, work: Work) -> asyncio.Future[None]:
+    working = asyncio.ensure_future(database.in_thread(work))
+    await asyncio.to_thread(work.began.wait, 30)
+    return working
+
+
+async def test_nobody_has_the_connection_while_a_thread_has_it(tmp_path: Path) -> None:
+    async with Database(None, tmp_path) as database:
+        work = Work()
+        working = await begun(database, work)
+        after = asyncio.ensure_future(database.in_thread(lambda _: work.ended))
+        working.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not working.done()
+        work.may_end.set()
+        assert await after is True
+        assert working.cancelled()
+
+
+async def test_who_is_cancelled_interrupts_what_has_no_end(tmp_path: Path) -> None:
+    async with Database(None, tmp_path) as database:
+        began = threading.Event()
+
+        def endless(connection: sqlite3.Connection) -> None:
+            connection.set_progress_handler(began.set, 1000)
+            connection.execute(ENDLESS)
+
+        working = asyncio.ensure_future(database.in_thread(endless))
+        await asyncio.to_thread(began.wait, 30)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(10):
+                await working
+
+
+async def test_a_thread_that_does_not_end_keeps_its_connection_and_no_one_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.storage.database._STOP_S", 0.01)
+    async with Database(None, tmp_path) as database:
+        work = Work()
+        working = await begun(database, work)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        found = await database.in_thread(lambda it: it.execute("SELECT 7").fetchone())
+        assert found == (7,), "another connection"
+    work.may_end.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert work.ended, "nobody closed its connection"
+
+
+async def test_it_is_closed_after_what_is_being_stored(tmp_path: Path) -> None:
+    async with Database(None, tmp_path) as database:
+        began = threading.Event()
+
+        def endless(connection: sqlite3.Connection) -> None:
+            connection.set_progress_handler(began.set, 1000)
+            connection.execute(ENDLESS)
+
+        working = asyncio.ensure_future(database.in_thread(endless))
+        await asyncio.to_thread(began.wait, 30)
+        async with asyncio.timeout(10):
+            await database.__aexit__()
+        with pytest.raises(TooSlow):
+            await working
+        assert database._plain is None
