@@ -32,6 +32,8 @@ _LONGEST_PAUSE_S: Final = 2.0
 _ADOPT_S: Final = 5.0
 # What is not in the database by then is there after the next start.
 _LAST_PASS_S: Final = 3.0
+# For a batch that is interrupted to come back; longer than the database waits for it.
+_LET_GO_S: Final = 4.0
 # Of a core: from here on requests come first, until so much waits, or so long.
 _BUSY: Final = 0.6
 _PATIENCE_S: Final = 10.0
@@ -108,12 +110,20 @@ class Ledger:
         self.flush()
         self._ending = True
         self._woken.set()
-        if self._task is not None:
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait((self._task,), timeout=_LAST_PASS_S)
-                self._task.cancel()
-                await asyncio.wait((self._task,))
-        self._spool.close()
+        try:
+            if self._task is not None:
+                await self._end(self._task)
+        finally:
+            self._spool.close()
+
+    async def _end(self, task: asyncio.Task[Any]) -> None:
+        try:
+            await asyncio.wait((task,), timeout=_LAST_PASS_S)
+        finally:
+            task.cancel()
+        _, left = await asyncio.wait((task,), timeout=_LET_GO_S)
+        if left:
+            _log.error("The database holds a batch of records: they are stored later.")
 
     @property
     def lag(self) -> Lag:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,31 @@ async def test_a_defect_does_not_end_the_ledger(
         it.append(a_record(1))
         await store.stored.wait()
     assert store.ids == ["req_1"]
+
+
+async def test_a_database_that_lets_nobody_go_does_not_hold_the_end_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy.accounting.ledger._LAST_PASS_S", 0.01)
+    monkeypatch.setattr("proxy.accounting.ledger._LET_GO_S", 0.01)
+
+    class Clinging(FakeStore):
+        may_go = asyncio.Event()
+
+        async def insert(self, rows: Sequence[Sequence[Any]]) -> int:
+            self.stored.set()
+            while not self.may_go.is_set():
+                with suppress(asyncio.CancelledError):
+                    await self.may_go.wait()
+            return await super().insert(rows)
+
+    store = Clinging()
+    async with Tasks(lambda _: None) as tasks:
+        async with asyncio.timeout(10), a_ledger(tmp_path, store, tasks=tasks) as it:
+            it.append(a_record(1))
+            await store.stored.wait()
+        assert "stored later" in caplog.text
+        (left,) = left_in(tmp_path)
+        assert b"req_1" in left.read_bytes()
+        store.may_go.set()
+    assert left_in(tmp_path) == [left], "whoever comes next stores it, maybe again"
