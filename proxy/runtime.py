@@ -177,8 +177,11 @@ class Runtime:
                 await self._stack.enter_async_context(kept)
         if self.is_shared:
             state = self.state
-            gauges = StateGauges(lambda: state.is_away, lambda: state.alone)
-            self.metrics.add(gauges)
+            self.metrics.add(
+                StateGauges(
+                    lambda: state.is_away, lambda: state.alone, lambda: state.failed
+                )
+            )
         await self._stack.enter_async_context(self.sandbox)
         if self.keyring is not None:
             self.tasks.start(self.keyring.follow(), "keep up with the keys")

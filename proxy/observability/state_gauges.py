@@ -13,13 +13,19 @@ from prometheus_client.registry import Collector
 
 
 class StateGauges(Collector):
-    """Read at the moment somebody asks. `alone` counts by kind: slots, rates, budgets."""
+    """Read at the moment somebody asks. `alone` counts by kind: slots, rates, budgets;
+    so does `failed`: blobs, turns.
+    """
 
     def __init__(
-        self, is_away: Callable[[], bool], alone: Callable[[], Mapping[str, int]]
+        self,
+        is_away: Callable[[], bool],
+        alone: Callable[[], Mapping[str, int]],
+        failed: Callable[[], Mapping[str, int]],
     ) -> None:
         self._is_away = is_away
         self._alone = alone
+        self._failed = failed
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
@@ -33,5 +39,13 @@ class StateGauges(Collector):
             labels=("kind",),
         )
         for kind, count in self._alone().items():
+            family.add_metric((kind,), count)
+        yield family
+        family = CounterMetricFamily(
+            "local_ai_state_failed_total",
+            "What was asked of the shared state, not had, and done without.",
+            labels=("kind",),
+        )
+        for kind, count in self._failed().items():
             family.add_metric((kind,), count)
         yield family

@@ -240,6 +240,11 @@ class State(Protocol):
         ...
 
     @property
+    def failed(self) -> Mapping[str, int]:
+        """How often it did without what it asked the others for, by kind: blobs, turns."""
+        ...
+
+    @property
     def slots(self) -> SlotCounts: ...
 
     @property

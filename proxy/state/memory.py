@@ -25,14 +25,15 @@ ENTRIES: Final = 65_536
 
 LONGEST_COOLDOWN_S: Final = 600.0
 AFFINITY_TTL_S: Final = 3600.0
-_NEVER_ALONE: Final[Mapping[str, int]] = MappingProxyType({})
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class MemoryState:
     """A State within this process. It opens nothing and closes nothing."""
 
     is_away: Final = False
-    alone: Final = _NEVER_ALONE
+    alone: Final = _NOTHING
+    failed: Final = _NOTHING
     blobs: Final = None
     turns: Final = None
 

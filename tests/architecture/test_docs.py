@@ -53,7 +53,7 @@ def test_every_metric_is_documented_and_no_other() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     metrics = Metrics()
     metrics.add(LedgerGauges(lambda: Lag(0, 0, 0.0, 0, 0, 0, None)))
-    metrics.add(StateGauges(lambda: False, dict))
+    metrics.add(StateGauges(lambda: False, dict, dict))
     metrics.add(AllowanceGauges({}, float, lambda: Kept({}, 0, 0)))
     exposition = metrics.exposition()[0].decode()
     exposed = {

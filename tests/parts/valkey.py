@@ -69,6 +69,13 @@ class Valkey:
         """Forget everything, scripts too."""
         self._ask(b"FLUSHALL\r\nSCRIPT FLUSH\r\n")
 
+    def be_full(self) -> None:
+        """Have no memory for anything more."""
+        self._ask(b"CONFIG SET maxmemory 1\r\n")
+
+    def have_room(self) -> None:
+        self._ask(b"CONFIG SET maxmemory 0\r\n")
+
     def _signal(self, name: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(name)

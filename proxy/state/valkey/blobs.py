@@ -11,7 +11,8 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from proxy.core import tasks
-from proxy.state.valkey.link import ERRORS, make_client
+from proxy.state.valkey.failures import Failures
+from proxy.state.valkey.link import ERRORS, close, make_client
 from proxy.state.valkey.scripts import BLOB, KEEP
 from proxy.state.valkey.standing import Standing
 
@@ -28,9 +29,10 @@ _Waiting = tuple[bytes, float, int]
 class ValkeyBlobs:
     """Open as `async with`. It connects when it is first used."""
 
-    def __init__(self, url: str, standing: Standing) -> None:
+    def __init__(self, url: str, standing: Standing, failures: Failures) -> None:
         self._url = url
         self._standing = standing
+        self._failures = failures
         self._client: Any = None
         self._free = asyncio.Semaphore(_CONNECTIONS)
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
@@ -46,7 +48,7 @@ class ValkeyBlobs:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
         if self._client is not None:
-            await self._client.aclose()
+            await close(self._client)
 
     async def get(self, key: str) -> bytes | None:
         waiting = self._waiting.get(key)
@@ -57,7 +59,8 @@ class ValkeyBlobs:
         try:
             async with asyncio.timeout(GET_S), self._free:
                 found: bytes | None = await self._connected().get(BLOB + key)
-        except ERRORS:
+        except ERRORS as error:
+            self._failures.note("blobs", error)
             return None
         return found
 
@@ -77,8 +80,8 @@ class ValkeyBlobs:
             key, waiting = next(iter(self._waiting.items()))
             try:
                 await self._keep(key, *waiting)
-            except ERRORS:
-                pass  # it can be done without
+            except ERRORS as error:  # it can be done without
+                self._failures.note("blobs", error)
             finally:
                 if self._waiting.get(key) is waiting:
                     self._drop(key)

@@ -26,6 +26,7 @@ ANSWER_S: Final = 1.0
 """The longest that an answer is waited for: a busy machine must not look like a lost one."""
 
 CONNECT_S: Final = 1.0
+CLOSE_S: Final = 1.0
 ERRORS: Final = (ValkeyError, OSError, TimeoutError)
 """What a client raises when it does not get what it asked for."""
 
@@ -141,6 +142,15 @@ def make_client(url: str) -> Valkey:
         retry=Retry(NoBackoff(), 0),
     )
     return client
+
+
+async def close(client: Valkey) -> None:
+    """Close its connections, in time whatever the server does."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await client.aclose()
+    except ERRORS:
+        pass  # the process has let go of them
 
 
 def _spelled_for_driver(url: str) -> str:

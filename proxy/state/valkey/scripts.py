@@ -52,8 +52,9 @@ BEAT: Final = (
 -- ARGV: process, lease in ms, then key and count of all that it holds.
 -- Answers how many processes live.
 local me, lease_ms = ARGV[1], tonumber(ARGV[2])
-local dead = redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', whole(now_ms))
+-- First: a server without memory refuses only what begins with such as this.
 redis.call('ZADD', PROCESSES, whole(now_ms + lease_ms), me)
+local dead = redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', whole(now_ms))
 redis.call('DEL', HELD .. me)
 for i = 3, #ARGV, 2 do
   redis.call('HSET', HELD .. me, ARGV[i], ARGV[i + 1])
@@ -341,6 +342,8 @@ KEEP: Final = f"""
 -- Answers how many are kept, in how many bytes. Those that end first make room.
 local BLOB, BLOBS, SIZES = '{BLOB}', '{PREFIX}blobs', '{PREFIX}blob-sizes'
 local key, size, most = ARGV[1], #ARGV[2] + #ARGV[1] + 200, tonumber(ARGV[4])
+-- First: a server without memory refuses only what begins with such as this.
+redis.call('HINCRBY', SIZES, 'all', 0)
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local function drop(one)

@@ -21,6 +21,7 @@ from proxy.state.valkey.facts import (
     SharedCooldowns,
     SharedHealth,
 )
+from proxy.state.valkey.failures import Failures
 from proxy.state.valkey.money import ValkeyMoney
 from proxy.state.valkey.post import BEAT_S, Post
 from proxy.state.valkey.rates import ValkeyRates
@@ -67,8 +68,9 @@ class ValkeyState:
         self.cooldowns = facts.cooldowns
         self.health = facts.health
         self.affinity = facts.affinity
-        self.blobs = ValkeyBlobs(url, standing)
-        self.turns = ValkeyTurns(url, process, standing)
+        self._failures = failures = Failures()
+        self.blobs = ValkeyBlobs(url, standing, failures)
+        self.turns = ValkeyTurns(url, process, standing, failures)
         post.serve((self.slots, self.rates, self.money, facts), (LEAVE, (), (process,)))
 
     @property
@@ -78,6 +80,10 @@ class ValkeyState:
     @property
     def alone(self) -> Mapping[str, int]:
         return self._standing.alone
+
+    @property
+    def failed(self) -> Mapping[str, int]:
+        return self._failures.counts
 
     async def __aenter__(self) -> State:
         await self._post.__aenter__()

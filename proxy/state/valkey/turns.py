@@ -8,7 +8,8 @@ import asyncio
 from typing import Any, Final
 
 from proxy.state.base import Turn
-from proxy.state.valkey.link import ERRORS, make_client
+from proxy.state.valkey.failures import Failures
+from proxy.state.valkey.link import ERRORS, close, make_client
 from proxy.state.valkey.scripts import ASK, SEEN
 from proxy.state.valkey.standing import Standing
 
@@ -19,10 +20,13 @@ _MINE: Final = Turn(is_mine=True)
 class ValkeyTurns:
     """Open as `async with`. It connects when it is first used."""
 
-    def __init__(self, url: str, process: str, standing: Standing) -> None:
+    def __init__(
+        self, url: str, process: str, standing: Standing, failures: Failures
+    ) -> None:
         self._url = url
         self._process = process
         self._standing = standing
+        self._failures = failures
         self._client: Any = None
 
     async def __aenter__(self) -> ValkeyTurns:
@@ -30,7 +34,7 @@ class ValkeyTurns:
 
     async def __aexit__(self, *_: object) -> None:
         if self._client is not None:
-            await self._client.aclose()
+            await close(self._client)
 
     async def ask(self, about: str, max_age_s: float, lease_s: float) -> Turn:
         said = (about, self._process, round(max_age_s * 1000), round(lease_s * 1000))
@@ -51,5 +55,6 @@ class ValkeyTurns:
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await self._client.eval(script, 0, *words)
-        except ERRORS:
+        except ERRORS as error:
+            self._failures.note("turns", error)
             return None

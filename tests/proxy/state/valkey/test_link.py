@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.state.valkey.link import Link, LinkLost, News
+from proxy.state.valkey.link import Link, LinkLost, News, close
 from proxy.state.valkey.scripts import BEAT
 from tests.parts.valkey import Valkey
 
@@ -73,3 +73,15 @@ async def test_silence_loses_the_link(shared: Valkey) -> None:
         await asyncio.wait_for(ear.lost.wait(), 5)
         with pytest.raises(LinkLost):
             link.check()
+
+
+async def test_a_client_is_closed_in_time_whatever_its_server_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Clinging:
+        async def aclose(self) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("proxy.state.valkey.link.CLOSE_S", 0.01)
+    async with asyncio.timeout(5):
+        await close(Clinging())  # type: ignore[arg-type]
