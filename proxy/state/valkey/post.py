@@ -70,6 +70,7 @@ class Post:
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._next_beat = 0.0
+        self._first = 0
         self._is_ending = False
 
     def serve(self, parts: Sequence[Part], farewell: Command) -> None:
@@ -150,11 +151,10 @@ class Post:
             commands.append(command)
             heard.append(answer)
 
-        for part in self._parts:
-            if beats:
+        if beats:
+            for part in self._parts:
                 part.beat(send)
-            if len(commands) < MOST_AT_ONCE:
-                part.speak(send)
+        self._let_speak(commands, send)
         if not commands:
             return
         for answer, reply in zip(heard, await link.exchange(commands), strict=True):
@@ -162,6 +162,17 @@ class Post:
         if not self._standing.is_away:
             for part in self._parts:
                 part.answered()
+
+    def _let_speak(self, commands: list[Command], send: Send) -> None:
+        """Who finds no room speaks first in the next exchange, which comes at once."""
+        parts = (*self._parts[self._first :], *self._parts[: self._first])
+        for number, part in enumerate(parts):
+            if len(commands) >= MOST_AT_ONCE:
+                self._first = (self._first + number) % len(parts)
+                self.ring()
+                return
+            part.speak(send)
+        self._first = 0
 
     def _hear(self, news: News) -> None:
         for part in self._parts:

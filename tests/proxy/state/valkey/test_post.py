@@ -8,6 +8,10 @@ import logging
 import pytest
 
 from proxy.state.base import Charge, Rate
+from proxy.state.valkey.link import News
+from proxy.state.valkey.post import MOST_AT_ONCE, Post, Send
+from proxy.state.valkey.scripts import LEAVE
+from proxy.state.valkey.standing import Standing
 from tests.parts.until import until
 from tests.parts.valkey import Valkey
 from tests.proxy.state.valkey.asking import Asker
@@ -118,3 +122,56 @@ async def test_it_ends_in_time_whatever_the_server_does(
     finally:
         server.go_on()
     assert state.slots.try_take((("gpu", 1),)) is True, "nobody waits for ever"
+
+
+class Talker:
+    """A part that has so much to say at each exchange, for so many exchanges."""
+
+    def __init__(self, commands: int, exchanges: int) -> None:
+        self.commands, self.exchanges = commands, exchanges
+        self.spoke = 0
+
+    def beat(self, send: Send) -> None:
+        pass
+
+    def speak(self, send: Send) -> None:
+        if self.spoke == self.exchanges:
+            return
+        self.spoke += 1
+        for _ in range(self.commands):
+            send(("PUBLISH", (), ("said",)), lambda _: None)
+
+    def answered(self) -> None:
+        pass
+
+    def hear(self, news: News) -> None:
+        pass
+
+    def lose(self) -> None:
+        pass
+
+
+async def test_who_finds_no_room_in_an_exchange_need_not_ring_again(
+    shared: Valkey,
+) -> None:
+    loud = [Talker(MOST_AT_ONCE, 1), Talker(MOST_AT_ONCE, 1)]
+    quiet = Talker(1, 1)
+    post = Post(shared.new_database(), Standing(1, 0.0), beat_s=3600.0)
+    post.serve((*loud, quiet), (LEAVE, (), ("p",)))
+    async with post:
+        await until(lambda: quiet.spoke, "it is let speak", timeout_s=5)
+
+
+async def test_a_part_that_always_fills_the_exchange_leaves_room_for_others(
+    shared: Valkey,
+) -> None:
+    class Endless(Talker):
+        def speak(self, send: Send) -> None:
+            super().speak(send)
+            post.ring()
+
+    loud, quiet = Endless(MOST_AT_ONCE, 1_000_000), Talker(1, 1)
+    post = Post(shared.new_database(), Standing(1, 0.0), beat_s=3600.0)
+    post.serve((loud, quiet), (LEAVE, (), ("p",)))
+    async with post:
+        await until(lambda: quiet.spoke, "it is let speak", timeout_s=5)
