@@ -38,7 +38,8 @@ class Blame(StrEnum):
 class Fault:
     """A failed reply, read. `message`, `code`, `type` and `param` are the upstream's
     words, where it had some; `retry_after_s` is what it asked for. `tells_secret`:
-    its body holds a credential of ours, and must not be passed on.
+    its body holds a credential of ours, and must not be passed on. `lacks_route`: it
+    says that it has no such address, whatever the model; so it has done nothing.
     """
 
     blame: Blame
@@ -49,6 +50,7 @@ class Fault:
     param: str | None = None
     retry_after_s: float | None = None
     tells_secret: bool = False
+    lacks_route: bool = False
 
     @property
     def retryable(self) -> bool:

@@ -65,6 +65,15 @@ _STATUS_OF_TYPE: Final[Mapping[str, int]] = MappingProxyType(
         "overloaded_error": 529,
     }
 )
+# An address that is not there, as frameworks and servers say it; one that says what it is
+# that was not found (a model, a response) has the address.
+_NO_ROUTE: Final = re.compile(
+    r"\W*(?:404\W+)?(?:(?:page|file|route|path|url|resource|endpoint) )?not found\W*"
+    r"|(?:cannot post|unexpected endpoint|invalid url|no such (?:route|endpoint|path)"
+    r"|unknown (?:request url|endpoint|route|path))\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_WEB_PAGE: Final = "The provider answered with a web page"
 _REFUSED_CONTENT: Final = frozenset(
     {"content_filter", "content_policy_violation", "moderation"}
 )
@@ -100,7 +109,19 @@ def read_fault(
         param=_clean_word(words.param, secrets),
         retry_after_s=read_retry_after(headers),
         tells_secret=_tells_secret(body, secrets),
+        lacks_route=_lacks_route(status, words),
     )
+
+
+def _lacks_route(status: int, words: Words) -> bool:
+    said = words.message.strip()
+    if status == 405:
+        return True
+    if status != 404:
+        return said.lower().startswith("unexpected endpoint")  # LM Studio, with a 200
+    if "model" in (words.code or ""):
+        return False
+    return not said or said.startswith(_WEB_PAGE) or bool(_NO_ROUTE.fullmatch(said))
 
 
 def read_retry_after(headers: Iterable[Pair]) -> float | None:
@@ -252,11 +273,7 @@ def _plain_text(body: bytes) -> str:
         return text
     title = _TITLE.search(text)
     said = title.group(1).strip() if title else ""
-    return (
-        f"The provider answered with a web page: {said}"
-        if said
-        else ("The provider answered with a web page instead of an API reply.")
-    )
+    return f"{_WEB_PAGE}: {said}" if said else f"{_WEB_PAGE} instead of an API reply."
 
 
 def _seconds(value: str) -> float | None:

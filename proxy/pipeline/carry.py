@@ -327,7 +327,8 @@ class Ride(Transfer):
         fault = order.provider.adapter.interpret(head.status, fields, body)
         error = failures.from_fault(fault, order.provider)
         self._attempt.code = error.code
-        outcome = of_fault(fault, error)
+        as_asked = None if order.translation else self.course.call.operation
+        outcome = of_fault(fault, error, operation=as_asked)
         if fault.blame is not Blame.CALLER or fault.tells_secret:
             return outcome
         if not self._speaks_dialect(head, body):

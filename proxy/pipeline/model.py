@@ -233,8 +233,14 @@ class JsonRequest:
         """What to ask of a candidate; remembered with the head, which comes again."""
         orders = self.shape.orders
         known = orders.get(id(candidate))
-        is_usual = not (key or self.history or self._substituted or self.sealed)
-        if known is not None and known[0] is candidate and is_usual:
+        is_usual = not (
+            key
+            or self.history
+            or self._substituted
+            or self.sealed
+            or candidate.lacks(self._operation.name)
+        )
+        if is_usual and known is not None and known[0] is candidate:
             return known[1]
         adapter = candidate.provider.adapter_with(key)
         model = candidate.model
@@ -243,6 +249,8 @@ class JsonRequest:
             applied.append(f"model={self.model}")
         names = self._members.names.union(changes)
         way = adapter.way(self._operation, names) or self._operation
+        if self.previous_response_id is None:  # its maker alone can go on from that
+            way = candidate.instead_of(way, self._operation)
         if way is not self._operation or self.history is not None or self.sealed:
             return self._translated(candidate, adapter, way, translator, via)
         order = self._order_for(candidate, via, adapter, changes, applied)

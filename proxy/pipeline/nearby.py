@@ -33,6 +33,7 @@ OPERATIONS: Final = frozenset(
 )
 """Those that come by here; all others go straight to a provider."""
 
+_COUNT: Final = "count_tokens"
 _NOT_THERE: Final = frozenset({404, 405, 501})
 _PAGE: Final = 20
 _LONGEST_PAGE: Final = 100
@@ -58,7 +59,7 @@ class Nearby:
         """Answer a call of one of OPERATIONS. Raises GatewayError."""
         assert isinstance(request, JsonRequest)
         operation = course.call.operation
-        if operation == "count_tokens":
+        if operation == _COUNT:
             await self._count(course, request)
         elif operation == "responses":
             await self._go_on(course, request)
@@ -119,7 +120,10 @@ class Nearby:
 
     async def _count(self, course: Course, request: JsonRequest) -> None:
         found = self._found(course, request)
-        if found.missing is not Missing.UNSUPPORTED and not request.sealed:
+        is_counted = found.missing is not Missing.UNSUPPORTED and not (
+            found.candidates and all(c.lacks(_COUNT) for c in found.candidates)
+        )
+        if is_counted and not request.sealed:
             try:
                 await self._attempts.serve(course, request)
             except GatewayError as error:

@@ -66,7 +66,7 @@ class Dispatch:
         self.breaker: Final = Breaker(state.cooldowns)
         self.keys: Final = KeyRing(state.cooldowns)
         self.affinity: Final = Affinity(state.affinity)
-        self.traffic: Final = Traffic(self.breaker, self.keys, health)
+        self.traffic: Final = Traffic(self.breaker, self.keys, health, registry.lacks)
         self.retries: Final = RetryBudget(config.routing.retry.budget_ratio)
         self.waker: Final = Waker(health.check, tasks)
         self.pauses: Final = Pauses(config.routing.queue.max_length)

@@ -4,7 +4,8 @@ Made for a request when its first attempt has failed, and asked after each one, 
 the first body byte that has gone to the caller. Pure: it sends nothing and waits for
 nothing. What an attempt shows of a provider is `traffic`'s affair.
 
-    next candidate  → the same once more, if it is the only one and nothing is spared
+    the same by another route, where it has not the one that was asked for
+    → next candidate → the same once more, if it is the only one and nothing is spared
     → fallbacks     → whoever was loading, until its firstByte is over
                     → whoever was rate limited, within the caller's patience
                     → a machine that can be woken → stop, with the most hopeful error
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from providers.base import ASKABLE
 from proxy.core import clock
 from proxy.core.errors import GatewayError
 from proxy.routing.guess import Address, address_of
@@ -120,6 +122,7 @@ class Failover:
         self._fell_back = False
         self._retried = False
         self._woken = False
+        self._rerouted: set[Candidate] = set()
         self._loading: Candidate | None = None
         self._loading_asks = 0
         self._limited: dict[Candidate, float] = {}
@@ -142,6 +145,11 @@ class Failover:
         if ending in (Ending.RATE_LIMITED, Ending.KEY_REFUSED):
             if key + 1 < len(tried.provider.config.keys):
                 return Next(tried, key=key + 1, why="next key")
+        elif outcome.absent is not None and tried not in self._rerouted:
+            self._rerouted.add(tried)
+            asked = ASKABLE[outcome.absent]
+            if tried.instead_of(asked, asked) is not asked:
+                return Next(tried, key=key, why="by another route")
         elif ending is Ending.TIMED_OUT:
             self._queue = []  # its own time is used up; a fallback is another affair
         return (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, Literal
 
-from providers.base import FoundModel
+from providers.base import ASKABLE, STAND_INS, FoundModel, Operation
 from proxy.config import ModelConfig
 from proxy.routing.needs import Limits, limits_of
 from proxy.routing.registry import Provider, Status
@@ -44,6 +44,23 @@ class Candidate:
     def warm(self) -> bool | None:
         """True when it is loaded, False when not, None when nobody says."""
         return None if self.found is None else self.found.warm
+
+    def lacks(self, operation: str) -> bool:
+        """Tell whether its provider has turned out to have no address for it."""
+        absent = self.provider.absent
+        return bool(absent) and (self.upstream_model, operation) in absent
+
+    def instead_of(self, way: Operation, operation: Operation) -> Operation:
+        """Answer `way`, or by what else an operation is served where that is lacking:
+        by none but itself, if its kind knows nothing else.
+        """
+        if not self.lacks(way.name):
+            return way
+        able = self.provider.adapter.capabilities.operations
+        for name in STAND_INS.get(operation.name, ()):
+            if name in able and not self.lacks(name):
+                return ASKABLE[name]
+        return way
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,8 @@ class Outcome:
 
     `error` is what the caller would be told if it was the last one. `status` is the
     upstream's, where it gave one. `spent`: the caller's body was a stream and part
-    of it has been read, so it cannot be sent to anybody else.
+    of it has been read, so it cannot be sent to anybody else. `absent` is the operation
+    that was asked for, where it turns out to have no address there.
     """
 
     ending: Ending
@@ -76,15 +77,28 @@ class Outcome:
     status: int | None = None
     retry_after_s: float | None = None
     spent: bool = False
+    absent: str | None = None
 
 
 ANSWERED: Final = Outcome(Ending.ANSWERED)
 LEFT: Final = Outcome(Ending.LEFT)
 
 
-def of_fault(fault: Fault, error: GatewayError, *, spent: bool = False) -> Outcome:
-    """Make the outcome of a reply that the adapter has called a failure."""
-    return Outcome(_ending(fault), error, fault.status, fault.retry_after_s, spent)
+def of_fault(
+    fault: Fault,
+    error: GatewayError,
+    *,
+    spent: bool = False,
+    operation: str | None = None,
+) -> Outcome:
+    """Make the outcome of a reply that the adapter has called a failure.
+
+    `operation` is what was asked for as it is, not translated.
+    """
+    absent = operation if fault.lacks_route else None
+    return Outcome(
+        _ending(fault), error, fault.status, fault.retry_after_s, spent, absent
+    )
 
 
 def of_passage(outcome: Outcome, status: int | None) -> Outcome:
@@ -111,6 +125,8 @@ def _of_status(status: int) -> Ending:
 def _ending(fault: Fault) -> Ending:
     if fault.exceeds_context:
         return Ending.TOO_LONG
+    if fault.lacks_route:
+        return Ending.NOT_THERE
     if fault.blame is Blame.CALLER and fault.status in (404, 410):
         return Ending.NOT_THERE
     if fault.blame is Blame.BROKEN and fault.status in (502, 504):

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
-from providers.base import Adapter, FoundModel, Settings
+from providers.base import ASKABLE, Adapter, FoundModel, Settings
 from providers.registry import KINDS
+from providers.wire.dialect import Dialect
 from proxy.config import ProviderConfig
 from proxy.config.schema_models import Pricing
 from proxy.routing.status import OUT_OF_USE, WELL, Status
+
+_MOST_ABSENT: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Provider:
     `failures` counts looks in a row that found something wrong; `active` the
     leases held now (whoever leases a slot counts it); `spare` are adapters for
     its further keys; `prices` are those of its kind by upstream model, where known;
-    `salt_secret` makes the salts of tenants, where it is to get some.
+    `salt_secret` makes the salts of tenants, where it is to get some; `absent` are
+    operations that it has no address for though its kind has, by upstream model.
     """
 
     config: ProviderConfig
@@ -60,6 +65,7 @@ class Provider:
     spare: tuple[Adapter, ...] = ()
     prices: Mapping[str, Pricing] = field(default_factory=_nothing)
     salt_secret: bytes = field(default=b"", repr=False)
+    absent: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def id(self) -> str:
@@ -184,6 +190,14 @@ class Registry:
         if health is not before:
             self._changed()
 
+    def lacks(self, provider: Provider, model: str, operation: str) -> None:
+        """Note that a provider has no address for an operation; a reload forgets it."""
+        if len(provider.absent) >= _MOST_ABSENT:  # names of models are callers' choice
+            provider.absent.clear()
+        provider.absent.add((model, operation))
+        if ASKABLE[operation].dialect is Dialect.CHAT:
+            self._changed()  # what is remembered of such requests holds no more
+
     def hold(self, provider: Provider, held: Status | None) -> None:
         """Disable or drain a provider, or (None) give it back to its health."""
         provider.held = held
@@ -209,6 +223,7 @@ class Registry:
     def _renewed(self, config: ProviderConfig) -> Provider:
         provider = self._kept(config)
         wants_salt = config.cache_salt and config.kind == "vllm"
+        provider.absent.clear()
         provider.salt_secret = self._salt_secret() if wants_salt else b""
         return provider
 

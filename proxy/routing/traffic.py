@@ -7,6 +7,7 @@ A request that is served costs two comparisons here while all is well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from proxy.routing.breaker import Breaker
@@ -34,10 +35,18 @@ class Traffic:
     calls that name their provider `passed_on` alone.
     """
 
-    def __init__(self, breaker: Breaker, keys: KeyRing, health: Health) -> None:
+    def __init__(
+        self,
+        breaker: Breaker,
+        keys: KeyRing,
+        health: Health,
+        lacks: Callable[[Provider, str, str], None],
+    ) -> None:
+        """`lacks` is told of a provider without the route of an operation, for a model."""
         self._breaker = breaker
         self._keys = keys
         self._health = health
+        self._lacks = lacks
         health.on_recovery(self._recovered)
 
     def try_begin(self, candidate: Candidate) -> bool:
@@ -75,6 +84,9 @@ class Traffic:
             self._keys.limited(candidate, key, pause_s)
         elif ending is Ending.KEY_REFUSED:
             self._keys.refused(candidate, key)
+        elif outcome.absent is not None:
+            provider, model = candidate.provider, candidate.upstream_model
+            self._lacks(provider, model, outcome.absent)
         self._tell_health(candidate.provider, outcome)
 
     def passed_on(self, provider: Provider, outcome: Outcome) -> None:
@@ -126,3 +138,4 @@ class Traffic:
     def _recovered(self, provider: Provider) -> None:
         """Who listens again need not wait until its circuit has cooled."""
         self._breaker.close(Where(provider.id))
+        provider.absent.clear()  # it may be of another version now

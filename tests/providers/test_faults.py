@@ -39,6 +39,52 @@ FASTAPI = {
 }
 
 
+LLAMACPP = {
+    "error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, b""),
+        (404, b"404 page not found\n"),
+        (404, b"404: Not Found"),
+        (404, b"<html><title>404 Not Found</title></html>"),
+        (404, body({"detail": "Not Found"})),
+        (404, body(LLAMACPP)),
+        (404, body({"error": {"message": "Invalid URL (POST /v1/responses)"}})),
+        (404, b"Cannot POST /v1/messages"),
+        (200, body({"error": "Unexpected endpoint or method. (POST /v1/messages)"})),
+        (405, body({"detail": "Method Not Allowed"})),
+    ],
+)
+def test_an_address_that_is_not_there_is_told_from_a_model(
+    status: int, said: bytes
+) -> None:
+    assert read_fault(status, (), said).lacks_route
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, body({"error": "model 'x' not found"})),
+        (404, body({"error": {"message": "Not found", "code": "model_not_found"}})),
+        (404, body({"error": {"message": "The model `x` does not exist."}})),
+        (404, body({"type": "error", "error": {"message": "model: x"}})),
+        (404, body({"error": {"message": "Response with id 'r' not found."}})),
+        (404, body({"error": {"message": "models/x is not found for API v1"}})),
+        (400, b""),
+        (400, body({"detail": "Not Found"})),
+        (500, b"<html><title>404 Not Found</title></html>"),
+    ],
+)
+def test_what_is_missing_at_an_address_is_no_missing_address(
+    status: int, said: bytes
+) -> None:
+    assert not read_fault(status, (), said).lacks_route
+
+
 @pytest.mark.parametrize(
     ("document", "message", "code", "type_", "param"),
     [

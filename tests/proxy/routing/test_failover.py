@@ -362,3 +362,21 @@ def test_a_fault_that_was_read_is_an_ending(fault: Fault, ending: Ending) -> Non
     assert (outcome.ending, outcome.status) == (ending, fault.status)
     assert outcome.retry_after_s == fault.retry_after_s
     assert outcome.error is error
+
+
+def test_an_address_that_is_lacking_is_gone_round_at_the_same_provider() -> None:
+    first, second = place("a", kind="vllm"), place("b", kind="vllm")
+    bench = Bench(first, second)
+    outcome = ended(Ending.NOT_THERE, absent="responses")
+    first.provider.absent.add(("m", "responses"))
+    assert bench.failover.after(first, outcome) == Next(first, why="by another route")
+    # Once: it may lie, and somebody else is there.
+    assert bench.failover.after(first, outcome) == Next(second)
+
+
+@pytest.mark.parametrize("operation", ["rerank", "count_tokens"])
+def test_who_knows_no_other_way_is_not_asked_again(operation: str) -> None:
+    first, second = place("a", kind="vllm"), place("b", kind="vllm")
+    first.provider.absent.add(("m", operation))
+    outcome = ended(Ending.NOT_THERE, absent=operation)
+    assert Bench(first, second).failover.after(first, outcome) == Next(second)

@@ -40,7 +40,9 @@ class Bench:
         self.health = Health(
             self.registry, lambda _: self.world, tasks, now=self.clock, jitter=lambda: 0
         )
-        self.traffic = Traffic(self.breaker, KeyRing(state.cooldowns), self.health)
+        self.traffic = Traffic(
+            self.breaker, KeyRing(state.cooldowns), self.health, self.registry.lacks
+        )
         self.qwen = Candidate(self.provider, "qwen")
         self.llama = Candidate(self.provider, "llama")
 
