@@ -52,7 +52,8 @@ class Lag:
 
     `rows` and `bytes` wait, for `seconds` by now, `held_bytes` of them in memory as
     the disk does not take them. `dropped` found room nowhere, `set_aside` no database
-    takes. `problem` is why the last pass failed.
+    takes. `problem` is why the last pass failed, `disk_errors` how often the spool's
+    disk did not do what it was asked.
     """
 
     rows: int
@@ -62,6 +63,7 @@ class Lag:
     dropped: int
     set_aside: int
     problem: str | None
+    disk_errors: int = 0
 
 
 class Ledger:
@@ -140,6 +142,7 @@ class Ledger:
             dropped=spool.dropped,
             set_aside=spool.set_aside,
             problem=self._problem,
+            disk_errors=spool.disk_errors,
         )
 
     def append(self, record: Record) -> None:

@@ -48,6 +48,11 @@ class LedgerGauges(Collector):
             value=lag.dropped,
         )
         yield CounterMetricFamily(
+            "local_ai_ledger_disk_errors_total",
+            "How often the disk of the spool did not do what it was asked.",
+            value=lag.disk_errors,
+        )
+        yield CounterMetricFamily(
             "local_ai_ledger_refused_rows_total",
             "Records that no database takes, kept in refused.jsonl.",
             value=lag.set_aside,

@@ -106,10 +106,13 @@ def create(path: Path, header: bytes) -> Segment:
 
 
 def adopt(path: Path) -> Segment | None:
-    """Take over what a process that has ended left; None while one has it."""
+    """Take over what a process that has ended left; None while one has it.
+
+    Raises OSError.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,9 +120,12 @@ def adopt(path: Path) -> Segment | None:
         if not os.path.samestat(found, path.stat()):
             raise FileNotFoundError(path)
         first = os.pread(descriptor, _LONGEST_HEADER, 0)
-    except OSError:  # another process has it, or has just removed it
-        os.close(descriptor)
+    except (BlockingIOError, FileNotFoundError):
+        os.close(descriptor)  # another process has it, or has just removed it
         return None
+    except OSError:
+        os.close(descriptor)
+        raise
     header = first[: first.find(b"\n") + 1]
     return Segment(path, descriptor, header, _end_of_lines(descriptor, found.st_size))
 

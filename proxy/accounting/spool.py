@@ -13,7 +13,6 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ _BATCH: Final = 128 << 10
 # again after a crash.
 _WORTH_REMOVING: Final = 256 << 10
 _FULL: Final = 8 << 20
+_COMPLAIN_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +59,10 @@ class Spool:
         header: bytes,
         room: Room = Room(),
         wall: Callable[[], float] = clock.wall,
+        now: Callable[[], float] = clock.monotonic,
     ) -> None:
         self.waiting_rows = 0
+        self.disk_errors = 0
         self.dropped = 0
         self.set_aside = 0
         self._folder = folder
@@ -68,6 +70,8 @@ class Spool:
         self._room = room
         self._most_bytes = room.disk
         self._wall = wall
+        self._now = now
+        self._complained_at: dict[str, float] = {}
         self._token = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._segments: deque[Segment] = deque()
@@ -119,8 +123,10 @@ class Spool:
     def retry(self) -> None:
         """Write what waits in memory, as far as the disk takes it."""
         if self._held:
-            with suppress(OSError):
+            try:
                 self._make_folder()
+            except OSError as error:
+                self._complain("made", self._folder, error)
         while self._held and self._write(self._held[0][0]):
             self._held_bytes -= len(self._held.popleft()[0])
             if not self._held:
@@ -130,15 +136,33 @@ class Spool:
     def adopt(self) -> int:
         """Take over what processes that have ended left; answers how many lines."""
         ours = {one.path for one in self._segments}
+        try:
+            paths = segment.abandoned(self._folder)
+        except OSError as error:
+            self._complain("looked through", self._folder, error)
+            return 0
         count = 0
-        with suppress(OSError):
-            for path in segment.abandoned(self._folder):
-                found = None if path in ours else segment.adopt(path)
-                if found is not None:
-                    self._segments.appendleft(found)
-                    self._disk_bytes += found.unread_bytes
-                    count += found.count_unread()
+        for path in paths:
+            if path not in ours:
+                count += self._adopt(path)
         self.waiting_rows += count
+        return count
+
+    def _adopt(self, path: Path) -> int:
+        """Take over one file; what is wrong with it does not keep the others away."""
+        found = None
+        try:
+            found = segment.adopt(path)
+            if found is None:
+                return 0
+            count = found.count_unread()
+        except OSError as error:
+            self._complain("taken over", path, error)
+            if found is not None:
+                found.close()
+            return 0
+        self._segments.appendleft(found)
+        self._disk_bytes += found.unread_bytes
         return count
 
     def take(self) -> Batch | None:
@@ -174,20 +198,26 @@ class Spool:
 
     def keep_aside(self, lines: Sequence[bytes]) -> None:
         """Keep what no database will take where a person can look at it."""
+        path = self._folder / "refused.jsonl"
+        try:
+            with path.open("ab") as file:
+                file.write(b"".join(line + b"\n" for line in lines))
+        except OSError as error:
+            self.dropped += len(lines)
+            self.disk_errors += 1
+            _log.critical("%d records that cannot be stored are lost, as %s cannot be "
+                          "written: %s", len(lines), path, error)  # fmt: skip
+            return
         self.set_aside += len(lines)
-        _log.error(
-            "%d records cannot be stored; they are in %s",
-            len(lines),
-            self._folder / "refused.jsonl",
-        )
-        with suppress(OSError), (self._folder / "refused.jsonl").open("ab") as file:
-            file.write(b"".join(line + b"\n" for line in lines))
+        _log.error("%d records cannot be stored; they are in %s", len(lines), path)
 
     def sync(self) -> None:
         """Wait until what was appended is on the disk. May be called from a thread."""
         for one in tuple(self._segments):
-            with suppress(OSError):
+            try:
                 one.sync()
+            except OSError as error:
+                self._complain("brought to the disk", one.path, error)
 
     def _write(self, data: bytes) -> bool:
         # Little is asked on the way (bench: CPU per request).
@@ -201,6 +231,7 @@ class Spool:
             active.append(data)
         except OSError as error:
             self._active = None  # who knows what is at its end
+            self.disk_errors += 1
             self._tell(str(error))
             return False
         self._disk_bytes += size
@@ -233,6 +264,14 @@ class Spool:
             self._active = None
         self._segments.remove(one)
         one.remove()
+
+    def _complain(self, what: str, path: Path, error: OSError) -> None:
+        """Count what the disk did not do, and tell of it once a minute."""
+        self.disk_errors += 1
+        now = self._now()
+        if now - self._complained_at.get(what, float("-inf")) >= _COMPLAIN_S:
+            self._complained_at[what] = now
+            _log.error("The spool's %s cannot be %s: %s", path, what, error)
 
     def _tell(self, problem: str) -> None:
         if not self._disk_refuses:

@@ -43,6 +43,12 @@ def test_one_that_somebody_has_is_not_adopted(path: Path) -> None:
     assert abandoned(path.parent) == []
 
 
+def test_what_cannot_be_opened_is_told(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        adopt(path)
+
+
 def test_half_a_line_of_a_process_that_was_killed_is_left_out(path: Path) -> None:
     path.write_bytes(HEADER + b"whole\nha")
     adopted = adopt(path)

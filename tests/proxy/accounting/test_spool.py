@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import resource
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.accounting.spool import Room, Spool
+from tests.fakes.hand_clock import HandClock
 
 HEADER = b'["id"]\n'
 
@@ -169,4 +171,70 @@ def test_what_no_database_takes_is_kept_for_a_person(tmp_path: Path) -> None:
     spool.keep_aside([b"odd", b"strange"])
     assert (tmp_path / "refused.jsonl").read_bytes() == b"odd\nstrange\n"
     assert spool.set_aside == 2
+    spool.close()
+
+
+def test_what_cannot_be_taken_over_is_told_and_does_not_keep_the_rest_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = opened(tmp_path)
+    put(before, lines(0, 2))
+    before.close()
+    (tmp_path / "0-odd.spool").mkdir()
+    clock = HandClock()
+    spool = Spool(tmp_path, HEADER, now=clock)
+    spool.open()
+    for _ in range(9):
+        assert spool.adopt() == 0
+    assert spool.disk_errors == 10
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "0-odd.spool cannot be taken over: [Errno 21]" in told, "once a minute"
+    clock.pass_by(60)
+    spool.adopt()
+    assert len(caplog.records) == 2
+    assert numbers(spool) == [0, 1]
+    spool.close()
+
+
+def test_a_folder_that_is_gone_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "spool"
+    spool = opened(folder)
+    folder.rmdir()
+    (tmp_path / "spool").write_bytes(b"")
+    put(spool, lines(0, 1))
+    assert spool.adopt() == 0
+    spool.retry()
+    told = caplog.text
+    assert "cannot be looked through" in told
+    assert "cannot be made" in told
+    assert spool.disk_errors == 4, "each is counted"
+    spool.close()
+
+
+def test_a_disk_that_keeps_nothing_for_good_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "it is broken")
+
+    monkeypatch.setattr("os.fsync", broken)
+    spool = opened(tmp_path)
+    put(spool, lines(0, 1))
+    for _ in range(5):
+        spool.sync()
+    assert spool.disk_errors == 5
+    assert caplog.text.count("it is broken") == 1
+    spool.close()
+
+
+def test_what_neither_database_nor_disk_takes_is_counted_as_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = opened(tmp_path)
+    (tmp_path / "refused.jsonl").mkdir()
+    spool.keep_aside([b"odd", b"strange"])
+    assert (spool.set_aside, spool.dropped, spool.disk_errors) == (0, 2, 1)
+    assert "are lost" in caplog.text
     spool.close()
