@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy import __version__
+from proxy.accounting.bodies import BodyLog
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.ledger_gauges import LedgerGauges
 from proxy.accounting.price_map import NoPriceMap, PriceMap, load_prices
@@ -54,6 +55,7 @@ from proxy.observability.traces import NoTraces, Traces
 from proxy.pipeline import Pipeline
 from proxy.pipeline.allowance import Allowance
 from proxy.pipeline.carry import Carrier
+from proxy.pipeline.copied import run_copied
 from proxy.pipeline.desk import Desk
 from proxy.pipeline.durable import DurableStore
 from proxy.pipeline.passage import Passages
@@ -232,7 +234,9 @@ class Runtime:
         self, call: Call, reply: Reply, cancel: Callable[[], object] | None = None
     ) -> Coroutine[Any, Any, None]:
         """Serve a call by the configuration of now."""
-        return self.pipeline.run(call, reply, cancel)
+        if self._bodies is None:
+            return self.pipeline.run(call, reply, cancel)
+        return run_copied(self._bodies, self.pipeline.run, call, reply, cancel)
 
     @property
     def active(self) -> int:
@@ -370,6 +374,8 @@ class Runtime:
             instance_id=self._instance_id,
             look_again=self.discovery.look_now,
         )
+        if self._body_log(config) is not None:
+            pipeline.express.closed = True  # nothing is copied on its way
         return Generation(loaded, access, log, pipeline, repeats)
 
     def _allowance(self, config: Config) -> Allowance:
@@ -416,6 +422,11 @@ class Runtime:
         is_wanted = config.logging.request_log.retain_days > 0
         return self.records.ledger if self.records is not None and is_wanted else None
 
+    def _body_log(self, config: Config) -> BodyLog | None:
+        wanted = config.logging.request_log
+        is_wanted = wanted.bodies and wanted.retain_days > 0
+        return self.records.bodies if self.records is not None and is_wanted else None
+
     def _log(self, config: Config, before: Generation | None) -> RequestLog:
         wanted = config.logging
         if before is not None and before.loaded.config.logging == wanted:
@@ -429,6 +440,7 @@ class Runtime:
     def _take(self, generation: Generation) -> None:
         self._now = generation
         self.loaded, self.config = generation.loaded, generation.loaded.config
+        self._bodies = self._body_log(self.config)
         self.access, self.pipeline = generation.access, generation.pipeline
         self.express = generation.pipeline.express
 

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from proxy.accounting.shapes import shown_row, shown_usage
+from proxy.accounting.shapes import shown_bodies, shown_row, shown_usage
 from proxy.core import clock
 from proxy.core.errors import CallerFault, GatewayFault
+from proxy.storage.bodies import Bodies
 from proxy.storage.errors import StorageError, TooSlow
 from proxy.storage.filters import Filter
 from proxy.storage.requests import Cursor, RequestRow, Requests
@@ -58,10 +59,13 @@ class Queries:
         self,
         requests: Requests,
         usage: Usage,
+        bodies: Bodies | None = None,
         wall: Callable[[], float] = clock.wall,
     ) -> None:
+        """`bodies` is None where nobody asks for them."""
         self._requests = requests
         self._usage = usage
+        self._bodies = bodies
         self._wall = wall
         self._alone = asyncio.Lock()
 
@@ -80,7 +84,9 @@ class Queries:
         }
 
     async def one(self, request_id: str) -> dict[str, Any]:
-        """Answer a request by its id, ours or the caller's. Raises `not_found`."""
+        """Answer a request by its id, ours or the caller's, with its bodies if they were
+        kept. Raises `not_found`.
+        """
         found = await self._answered(lambda: self._requests.get(request_id))
         if found is None:
             theirs = Filter(client_request_id=request_id)
@@ -90,7 +96,13 @@ class Queries:
             raise CallerFault(
                 "not_found", "No request of this id is kept, or not yet.", param="id"
             )
-        return shown_row(found)
+        shown, bodies = shown_row(found), self._bodies
+        if bodies is not None:
+            id_ = found.id
+            kept = await self._answered(lambda: bodies.get(id_))
+            if kept is not None:
+                shown["bodies"] = shown_bodies(kept)
+        return shown
 
     async def usage(self, asked: Asked) -> dict[str, Any]:
         """Answer sums by what `by` lists, model and provider unless told."""

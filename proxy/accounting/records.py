@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
+from proxy.accounting.bodies import BodyLog
 from proxy.accounting.ledger import Lag, Ledger
 from proxy.accounting.ledger_line import HEADER
 from proxy.accounting.queries import Queries
@@ -19,6 +20,7 @@ from proxy.accounting.retention import Retention
 from proxy.accounting.spool import Spool
 from proxy.config import Config
 from proxy.core.tasks import Tasks
+from proxy.storage.bodies import Bodies
 from proxy.storage.database import Database
 from proxy.storage.errors import BadDatabase, DatabaseAway, NewerSchema, StorageError
 from proxy.storage.requests import Requests
@@ -37,7 +39,7 @@ class NoRecords(Exception):
 
 
 class Records:
-    """Open as `async with`: append to `ledger`, ask `queries`."""
+    """Open as `async with`: append to `ledger`, put into `bodies`, ask `queries`."""
 
     def __init__(
         self, config: Config, tasks: Tasks, current: Callable[[], Config]
@@ -58,10 +60,13 @@ class Records:
         spool = Spool(config.data_dir / SPOOL, HEADER)
         self.ledger = Ledger(spool, requests, tasks, currency=self._currency)
         self.usage = Usage(self._database)
-        self.queries = Queries(requests, self.usage)
+        bodies = Bodies(self._database)
+        self.bodies = BodyLog(bodies, tasks)
+        self.queries = Queries(requests, self.usage, bodies)
         self._retention = Retention(
             requests,
             self.responses,
+            bodies,
             days=self._days,
             responses_days=self._days,
         )
@@ -74,6 +79,7 @@ class Records:
             raise NoRecords(str(error)) from error
         try:
             await self._prepare()
+            await self._stack.enter_async_context(self.bodies)
             await self._stack.enter_async_context(self.ledger)
         except BaseException:
             await self._stack.aclose()

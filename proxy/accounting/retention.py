@@ -30,6 +30,10 @@ class OldResponses(Protocol):
     async def delete_before(self, created_at: float) -> int: ...
 
 
+class OldBodies(Protocol):
+    async def delete_before(self, kept_at: float) -> int: ...
+
+
 class Retention:
     """`run` it as a task, for as long as the gateway runs."""
 
@@ -37,15 +41,19 @@ class Retention:
         self,
         requests: OldRequests,
         responses: OldResponses,
+        bodies: OldBodies,
         *,
         days: Callable[[], float],
         responses_days: Callable[[], float],
         wall: Callable[[], float] = clock.wall,
         sleep: Callable[[float], Awaitable[None]] = clock.sleep,
     ) -> None:
-        """Days are asked for each time, as a reload may change them."""
+        """Days are asked for each time, as a reload may change them. Bodies go with
+        their requests.
+        """
         self._requests = requests
         self._responses = responses
+        self._bodies = bodies
         self._days = days
         self._responses_days = responses_days
         self._wall = wall
@@ -66,9 +74,11 @@ class Retention:
     async def remove(self) -> int:
         """Remove all that is too old now; answers how many. Raises StorageError."""
         now = self._wall()
-        requests_before = int((now - self._days() * _DAY_S) * 1e6)
+        before = now - self._days() * _DAY_S
+        requests_before = int(before * 1e6)
         responses_before = now - self._responses_days() * _DAY_S
         removed = await self._all(lambda: self._requests.delete_before(requests_before))
+        removed += await self._all(lambda: self._bodies.delete_before(before))
         return removed + await self._all(
             lambda: self._responses.delete_before(responses_before)
         )

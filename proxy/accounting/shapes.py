@@ -7,11 +7,14 @@ finished look alike.
 
 from __future__ import annotations
 
+import base64
+import codecs
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from proxy.storage.bodies import BodyRow
 from proxy.storage.requests import COLUMNS, RequestRow
 from proxy.storage.usage import UsageRow
 
@@ -43,6 +46,14 @@ def shown_row(row: RequestRow) -> dict[str, Any]:
     return shown_request([*values, tried])
 
 
+def shown_bodies(row: BodyRow) -> dict[str, Any]:
+    """What was asked and answered: as text, or in base64 where it is none."""
+    return {
+        "request": _shown_body(row.request, row.request_bytes),
+        "reply": _shown_body(row.reply, row.reply_bytes),
+    }
+
+
 def shown_usage(row: UsageRow, by: Iterable[str]) -> dict[str, Any]:
     """Sums of a group, named by what was grouped `by`."""
     facts = asdict(row)
@@ -54,6 +65,17 @@ def shown_usage(row: UsageRow, by: Iterable[str]) -> dict[str, Any]:
     }
     sums["cost_usd"] = round(row.cost_usd, 9)
     return {**names, **sums, "duration_ms": row.duration_us / 1000}
+
+
+def _shown_body(kept: bytes, size_bytes: int) -> dict[str, Any]:
+    is_cut = len(kept) < size_bytes
+    facts = {"bytes": size_bytes, "truncated": is_cut}
+    try:
+        # The last character may be cut in two.
+        text = codecs.getincrementaldecoder("utf-8")().decode(kept, not is_cut)
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(kept).decode("ascii"), **facts}
+    return {"text": text, **facts}
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -1,6 +1,5 @@
-"""Keys of the full product that this version does not heed: setting one is warned about,
-as nothing is ever accepted and silently not done. A row goes when the part it names
-arrives.
+"""Keys that are set and change nothing: told as warnings, as nothing is ever accepted and
+silently not done.
 """
 
 from __future__ import annotations
@@ -10,14 +9,10 @@ from typing import Any, Final
 
 from proxy.config.options import Options
 from proxy.config.problems import Path, Report, Source
-from proxy.config.schema import File
 from proxy.config.schema_policy import AuthConfig
 from proxy.config.schema_providers import ProviderEntry
 from proxy.config.validate import Validated
 
-_IGNORED: Final[Mapping[str, str]] = {
-    "logging.request_log.bodies": "bodies are not stored yet",
-}
 _IGNORED_OF_PROVIDERS: Final[Mapping[str, str]] = {
     "cache_salt": "of all kinds vllm alone knows salts",
 }
@@ -26,9 +21,13 @@ _NO_EFFECT: Final = "has no effect in this version"
 
 
 def warn_of_what_is_not_there(read: Validated, report: Report) -> None:
-    """Say which keys were set that this version does not heed."""
-    usual = File()
-    _warn_of_ignored((), read.file, usual, _IGNORED, report)
+    """Say which keys were set that nothing heeds."""
+    log = read.file.logging.request_log
+    if log.bodies and not log.retain_days:
+        report.warn(
+            ("logging", "requestLog", "bodies"),
+            "has no effect: retainDays is 0, so that nothing is kept",
+        )
     for at, entry in read.providers:
         path: Path = ("providers", at)
         if entry.kind != "vllm":

@@ -177,7 +177,10 @@ class RequestLogConfig(Section):
     retain_days: Count = option(
         30, "How long records are kept in the database; 0: none are.", unit="days"
     )
-    bodies: bool = option(False, "Store request and reply bodies too.")
+    bodies: bool = option(
+        False,
+        "Keep what was asked and answered with the records, up to 256 KiB of each.",
+    )
 
 
 class LoggingConfig(Section):

@@ -17,7 +17,7 @@ from proxy.storage.errors import NewerSchema
 from proxy.storage.tables import metadata
 
 # In their order; migrations/versions holds one file each.
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 EXPECTED: Final = REVISIONS[-1]
 
 # Not Alembic's usual name: a database may be shared with a program that uses that.

@@ -160,3 +160,16 @@ responses: Final = Table(
     Column("output", LargeBinary),
     Index("ix_responses_created_at", "created_at"),
 )
+
+# What was asked and answered, as far as it is kept: `_bytes` is how much there was.
+bodies: Final = Table(
+    "bodies",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("kept_at", Double, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("reply", LargeBinary, nullable=False),
+    Column("reply_bytes", BigInteger, nullable=False),
+    Index("ix_bodies_kept_at", "kept_at"),
+)

@@ -251,7 +251,8 @@ async def test_only_new_warnings_are_told_again(open_site: OpenSite) -> None:
     site = await open_site(**first)
     assert site.runtime.loaded.warnings
     assert (await site.runtime.reload("a test")).warnings == ()
-    site.rewrite(site.content | {"logging": {"requestLog": {"bodies": True}}})
+    unheeded = {"requestLog": {"bodies": True, "retainDays": 0}}
+    site.rewrite(site.content | {"logging": unheeded})
     assert (await site.runtime.reload("a test")).warnings != ()
 
 

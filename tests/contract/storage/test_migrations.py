@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from proxy.storage import migrate, schema
+from proxy.storage.bodies import Bodies
 from proxy.storage.database import Database
 from proxy.storage.errors import NewerSchema
 from proxy.storage.keys import Keys
@@ -57,6 +58,11 @@ def differences(connection: Connection) -> list[Any]:
     return [d for d in compare_metadata(context, metadata) if "not_ours" not in repr(d)]
 
 
+async def all_down(database: Database) -> None:
+    for _ in schema.REVISIONS:
+        await migrate.run(database, "down")
+
+
 async def test_up_makes_the_tables_and_down_takes_only_them(database: Database) -> None:
     async with database.migrating() as connection:
         await connection.execute(text(FOREIGN))
@@ -64,9 +70,10 @@ async def test_up_makes_the_tables_and_down_takes_only_them(database: Database) 
             text("INSERT INTO not_ours VALUES (1, 'kept'), (2, 'as it is')")
         )
         before = await connection.run(checksum)
-    assert await migrate.run(database, "status") == "version none, pending: 0001"
-    assert await migrate.run(database, "up") == "version 0001 (was empty), up to date"
-    assert await migrate.run(database, "up") == "version 0001, up to date"
+    pending = "pending: 0001, 0002"
+    assert await migrate.run(database, "status") == f"version none, {pending}"
+    assert await migrate.run(database, "up") == "version 0002 (was empty), up to date"
+    assert await migrate.run(database, "up") == "version 0002, up to date"
     async with database.migrating() as connection:
         assert await connection.run(checksum) == before
         assert set(await connection.run(structure)) == {
@@ -74,14 +81,26 @@ async def test_up_makes_the_tables_and_down_takes_only_them(database: Database) 
             schema.VERSION_TABLE,
         }
     await Requests(database).insert(rows(3))
-    assert (
-        await migrate.run(database, "down") == "version none (was 0001), pending: 0001"
-    )
+    told = [await migrate.run(database, "down") for _ in schema.REVISIONS]
+    assert told == [
+        "version 0001 (was 0002), pending: 0002",
+        f"version none (was 0001), {pending}",
+    ]
     async with database.migrating() as connection:
         assert set(await connection.run(structure)) == {schema.VERSION_TABLE}
         assert await connection.run(checksum) == before
-    assert await migrate.run(database, "up") == "version 0001 (was empty), up to date"
+    assert await migrate.run(database, "up") == "version 0002 (was empty), up to date"
     assert await Requests(database).count() == 0
+
+
+async def test_a_database_of_the_version_before_gets_what_it_lacks(url: str) -> None:
+    async with Database(url) as database:
+        await database.prepare()
+        await Requests(database).insert(rows(3))
+        assert "was 0002" in await migrate.run(database, "down")
+    async with Database(url) as database:  # as after an upgrade of the program
+        assert await Requests(database).count() == 3
+        assert await Bodies(database).get("req_000001") is None
 
 
 async def test_the_migrations_make_what_the_tables_say(database: Database) -> None:
@@ -97,7 +116,7 @@ async def test_an_empty_database_gets_what_the_migrations_make(
     async with database.migrating() as connection:
         made = await connection.run(structure)
         assert await connection.run(differences) == []
-    await migrate.run(database, "down")
+    await all_down(database)
     await migrate.run(database, "up")
     async with database.migrating() as connection:
         migrated = await connection.run(structure)
@@ -110,7 +129,7 @@ async def test_tables_that_were_taken_down_come_back_with_the_first_use(
 ) -> None:
     async with Database(url) as database:
         await database.prepare()
-        await migrate.run(database, "down")
+        await all_down(database)
     async with Database(url) as database:
         assert await Keys(database).all() == ()
 

@@ -27,7 +27,11 @@ class Table:
         return len(old)
 
 
-def retention(requests: Table, responses: Table, **options: object) -> Retention:
+def retention(
+    requests: Table, responses: Table, bodies: Table | None = None, **options: object
+) -> Retention:
+    bodies = bodies or Table()
+
     async def sleep(_: float) -> None:
         await asyncio.sleep(0)
 
@@ -35,6 +39,7 @@ def retention(requests: Table, responses: Table, **options: object) -> Retention
     return Retention(
         requests,
         responses,
+        bodies,
         days=lambda: 30,
         responses_days=lambda: 1,
         wall=lambda: NOW,
@@ -46,7 +51,9 @@ async def test_all_that_is_too_old_goes_and_nothing_else() -> None:
     limit_us = int((NOW - 30 * DAY_S) * 1e6)
     requests = Table(*(limit_us - n for n in range(-1, 6)))
     responses = Table(NOW - DAY_S - 1, NOW - DAY_S, NOW)
-    assert await retention(requests, responses).remove() == 6
+    bodies = Table(NOW - 31 * DAY_S, NOW - 30 * DAY_S - 1, NOW - 30 * DAY_S, NOW)
+    assert await retention(requests, responses, bodies).remove() == 8
+    assert bodies.moments == [NOW - 30 * DAY_S, NOW]
     assert requests.moments == [limit_us + 1, limit_us]
     assert responses.moments == [NOW - DAY_S, NOW]
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from proxy.accounting.ledger_line import row_of
-from proxy.accounting.shapes import shown_request, shown_usage
+from proxy.accounting.shapes import shown_bodies, shown_request, shown_usage
 from proxy.core.types import Attempt
+from proxy.storage.bodies import BodyRow
 from proxy.storage.usage import UsageRow
 from tests.parts.ledger_rows import row
 from tests.parts.records import record_of
@@ -41,3 +44,23 @@ def test_sums_are_named_by_what_they_are_grouped_by() -> None:
     assert (shown["key"], shown["model"], shown["requests"]) == ("key_a", None, 2)
     assert (shown["cost_usd"], shown["duration_ms"]) == (0.3, 1.5)
     assert "tenant" not in shown
+
+
+@pytest.mark.parametrize(
+    ("kept", "size", "shown"),
+    [
+        (b"abc", 3, {"text": "abc", "bytes": 3, "truncated": False}),
+        ("aä".encode()[:2], 9, {"text": "a", "bytes": 9, "truncated": True}),
+        ("aä".encode()[:2], 2, {"base64": "YcM=", "bytes": 2, "truncated": False}),
+        (b"", 0, {"text": "", "bytes": 0, "truncated": False}),
+        (b"\xff", 5, {"base64": "/w==", "bytes": 5, "truncated": True}),
+    ],
+)
+def test_bodies_are_text_or_base64(
+    kept: bytes, size: int, shown: dict[str, object]
+) -> None:
+    row = BodyRow(
+        request_id="r", kept_at=0.0, request=kept, request_bytes=size, reply=b"",
+        reply_bytes=0,
+    )  # fmt: skip
+    assert shown_bodies(row)["request"] == shown

@@ -47,6 +47,12 @@ def test_with_authentication_on_it_has(read: Read) -> None:
     assert not any("no effect" in str(told) for told in loaded.warnings)
 
 
+def test_bodies_go_with_records(read: Read, warnings: Faults) -> None:
+    assert read("logging: {requestLog: {bodies: true}}").warnings == ()
+    (told,) = warnings("logging: {requestLog: {bodies: true, retainDays: 0}}")
+    assert told.startswith("1: logging.requestLog.bodies: has no effect: retainDays")
+
+
 def test_defaults_are_refused_nothing() -> None:
     report = Report()
     warn_of_what_is_not_there(Validated(File(), (), ()), report)
@@ -57,7 +63,6 @@ def test_defaults_are_refused_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("logging: {requestLog: {bodies: true}}", "logging.requestLog.bodies"),
         (
             "providers: [{id: a, kind: ollama, endpoint: 'http://a', cacheSalt: true}]",
             "providers[0].cacheSalt",
