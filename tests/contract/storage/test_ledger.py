@@ -20,12 +20,13 @@ from proxy.core.tasks import Tasks
 from proxy.core.types import Attempt
 from proxy.storage.database import Database
 from proxy.storage.filters import EVERYTHING
-from proxy.storage.requests import Requests
+from proxy.storage.requests import Cursor, Requests
 from proxy.storage.usage import Usage
 from tests.architecture.source import ROOT
 from tests.parts.postgres import postgres
 from tests.parts.records import record_of
 
+PAGE = 10_000
 CHILD = ROOT / "tests" / "parts" / "ledger_child.py"
 
 
@@ -81,9 +82,14 @@ def finished_before_death(
 
 
 async def stored(database: Database) -> list[str]:
-    kept = await Requests(database).page(EVERYTHING, limit=1_000_000)
-    assert all(len(request.attempts) == 1 for request in kept)
-    return [request.id for request in kept]
+    ids: list[str] = []
+    after: Cursor | None = None
+    # A page asks for the attempts of all that are on it, by their ids.
+    while kept := await Requests(database).page(EVERYTHING, PAGE, after):
+        assert all(len(request.attempts) == 1 for request in kept)
+        ids += (request.id for request in kept)
+        after = kept[-1].started_us, kept[-1].id
+    return ids
 
 
 @pytest.mark.parametrize("count", [1, 700, 5000])
