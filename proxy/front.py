@@ -21,6 +21,7 @@ from proxy.api.guard import check_caller
 from proxy.auth.client_address import TrustedProxies
 from proxy.auth.local_token import LocalToken
 from proxy.core.ids import Ids
+from proxy.pipeline.metering import Metering
 from proxy.routes import RESERVED, ROUTES
 from proxy.runtime import Runtime
 from proxy.server.fast import FastDoor, FastHandler
@@ -126,6 +127,11 @@ class Front:
             keys=None if runtime.keyring is None else runtime.keyring.admin,
             records=runtime.records,
             watch=self._watch if fleet is None else fleet.watch,
+            metering=Metering(
+                runtime.limits,
+                runtime.allowance.refused,
+                runtime.express.desk.report,
+            ),
         )
 
     def _watch(self, pause_s: float) -> AsyncGenerator[Shown]:

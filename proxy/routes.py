@@ -27,6 +27,7 @@ from proxy.api import (
     ops,
     records,
 )
+from proxy.api.metered import metered
 from proxy.api.owner import for_owner
 from proxy.pipeline.passage import FORWARD, PASS_THROUGH, RESPONSE_OBJECT
 from proxy.pipeline.unified import UNIFIED
@@ -71,6 +72,10 @@ def _targets(path: str, dialect: Dialect) -> tuple[str, ...]:
 
 def _get(path: str, handler: Handler, tag: str, access: str = "public") -> Route:
     return Route("GET", path, tag, access, handler=handler)
+
+
+def _execution(path: str, handler: Handler) -> Route:
+    return Route("POST", path, "execution", "execute", handler=handler)
 
 
 def _ollama_model(operation: str, *, hot: bool = False) -> Route:
@@ -176,7 +181,7 @@ ROUTES: Final = (
     _passage("/lmstudio/{rest:*}", 1, hot=_HOT_LMSTUDIO, kind="lmstudio"),
     _passage("/providers/{provider}/{rest:*}", 2),
     # Code
-    Route("POST", "/execute", "execution", "execute", handler=execute.execute),
+    _execution("/execute", metered("execute", execute.execute)),
     # Operations
     _get("/", home.home, "operations"),
     _get("/health", ops.health, "operations"),

@@ -382,8 +382,9 @@ class Runtime:
         state, records = self.state, self.records
         before = NOTHING_SPENT if records is None else records.usage
         self._spending = Spending(state.money, before)
+        self.limits = RateLimits(config.rate_limits, state.rates, state.slots)
         return Allowance(
-            RateLimits(config.rate_limits, state.rates, state.slots),
+            self.limits,
             Budgets(config.budgets, self._spending),
             self.catalog,
         )

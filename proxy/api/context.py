@@ -16,6 +16,7 @@ from proxy.auth.local_token import LocalToken
 from proxy.config import Config, Loaded
 from proxy.config.reload import Reload
 from proxy.observability.metrics import Metrics
+from proxy.pipeline.metering import Metering
 from proxy.routing.catalog import Catalog
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.registry import Provider, Registry
@@ -45,7 +46,8 @@ class Context:
     answers metrics, of all workers where there are several; `tell_others` has them do
     what was done here, and answers which of them did. `busy_elsewhere` answers how busy
     each of them keeps providers, `watch` what finishes in any. `authenticator` and
-    `keys` are None while authentication is off, `records` where none are kept.
+    `keys` are None while authentication is off, `records` where none are kept. `metering`
+    holds handlers to limits and records what they did.
     """
 
     loaded: Loaded
@@ -71,6 +73,7 @@ class Context:
     keys: KeyAdmin | None = None
     records: Records | None = None
     watch: Callable[[float], AsyncGenerator[Shown]] = silence
+    metering: Metering | None = None
 
     @property
     def config(self) -> Config:

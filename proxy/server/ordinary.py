@@ -30,6 +30,9 @@ _log: Final = logging.getLogger("local_ai.server")
 PARAMS: Final = web.RequestKey("params", Mapping[str, str])
 """Where a handler finds the path's variables."""
 
+ID: Final = web.RequestKey("id", str)
+"""Where it finds the request's id, which is ours."""
+
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -97,6 +100,7 @@ class OrdinaryDoor:
             match = self._router.match(request.method, target.path)
             if match.row.operation is not None:
                 return await self._relay(request, headers, target, match, id_, name)
+            request[ID] = id_
             return await self._answer(request, headers, match, name or id_)
         except GatewayError as error:
             return self._refusal(request, headers, error, name or id_)
