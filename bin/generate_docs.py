@@ -173,7 +173,9 @@ DIALECTS_REST = """
 They work with a model of any provider; `MODEL` is a name of `GET /v1/models`, and with
 `--enable-auth` the key is one of the gateway's. Their prompts are long: an Ollama loads
 a model with a context of a few thousand tokens unless told otherwise, so give the model
-`params: {set: {num_ctx: 65536}}` there.
+`params: {set: {num_ctx: 65536}}` there. In requests of Ollama's own dialect, too, what an
+operator sets stands where Ollama reads it: `num_ctx`, `temperature`, `max_tokens` and their
+like in `options`.
 
 Claude Code:
 
