@@ -25,10 +25,10 @@ def test_a_database_goes_up_and_down(capsys: pytest.CaptureFixture[str]) -> None
         assert run_migrate([verb]) == 0
         return capsys.readouterr().out.partition(": ")[2].strip()
 
-    assert told("status") == "version none, pending: 0001"
-    assert told("up") == "version 0001 (was empty), up to date"
-    assert told("status") == "version 0001, up to date"
-    assert told("down") == "version none (was 0001), pending: 0001"
+    assert told("status") == "version none, pending: 0001, 0002"
+    assert told("up") == "version 0002 (was empty), up to date"
+    assert told("status") == "version 0002, up to date"
+    assert told("down") == "version 0001 (was 0002), pending: 0002"
 
 
 def test_prices_are_taken_over_from_a_map(
