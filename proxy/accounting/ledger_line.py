@@ -30,6 +30,12 @@ _CURRENCY: Final = COLUMNS.index("currency")
 _LONGEST_LINE: Final = 4096
 _LONGEST_TEXT: Final = 128
 _MOST_ATTEMPTS: Final = 8
+# How those are written in which the records of one kind differ.
+_PLACES: Final = {
+    "id": '"%s"', "started_us": "%d", "prompt_tokens": "%d", "completion_tokens": "%d",
+    "cost_usd": "%r", "duration_us": "%d", "first_token_us": "%d", "overhead_us": "%d",
+    "bytes_in": "%d", "bytes_out": "%d",
+}  # fmt: skip
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 _NOTHING: Final = {
     "depth": 0,
@@ -42,12 +48,57 @@ _NOTHING: Final = {
 
 def encode(record: Record, epoch_s: float) -> bytes:
     """`epoch_s` is what to add to the record's times for seconds since 1970."""
+    memo = record.memo
+    if memo is not None and (template := memo.get(encode) or _template(record, memo)):
+        return _filled(template, record, epoch_s)
     values = _values(record, epoch_s)
     try:
         line = orjson.dumps(values, option=_NEWLINE)
     except TypeError:  # a text that is no text: half of a character
         return _shortened(values)
     return line if len(line) <= _LONGEST_LINE else _shortened(values)
+
+
+def _filled(template: str, record: Record, epoch_s: float) -> bytes:
+    """Write what differs among records of one kind, in the order of the columns."""
+    started_at, first_at = record.started_at, record.first_byte_at
+    took_s = record.ended_at - started_at  # type: ignore[operator]
+    overhead_s = took_s - record.upstream_wait_s
+    return (
+        template
+        % (
+            record.id,
+            (started_at + epoch_s) * 1e6,
+            record.prompt_tokens,
+            record.completion_tokens,
+            record.cost_usd,
+            took_s * 1e6,
+            (first_at - started_at) * 1e6,  # type: ignore[operator]
+            overhead_s * 1e6 if overhead_s > 0.0 else 0,
+            record.bytes_in,
+            record.bytes_out,
+        )
+    ).encode()
+
+
+def _template(record: Record, memo: dict[object, Any]) -> str:
+    """The line of such a record with places for what differs; empty where it cannot be
+    written so.
+    """
+    *values, tried = _values(record, 0.0)
+    try:
+        parts = [
+            _PLACES.get(name) or orjson.dumps(value).decode().replace("%", "%%")
+            for name, value in zip(COLUMNS, values, strict=True)
+        ]
+        parts.append(orjson.dumps(tried).decode().replace("%", "%%"))
+    except TypeError:
+        return ""
+    line = f"[{','.join(parts)}]\n"
+    if len(line) > _LONGEST_LINE // 2:
+        return ""
+    memo[encode] = line
+    return line
 
 
 def row_of(record: Record, epoch_s: float, currency: str, per_usd: float) -> Row:

@@ -121,6 +121,10 @@ class Record:
     `currency`. A sub-call has the `parent_id` of the request that made it, at `depth`;
     `source` names the part of the gateway that did. `cache` is hit, miss or bypass,
     `trace_parent` the caller's `traceparent`.
+
+    `memo` is shared by records of one kind: those that differ in `id`, `peer`, times,
+    `bytes_*`, `prompt_tokens`, `completion_tokens` and `cost_usd` only, all of which are
+    known. Who writes records down keeps there what follows from the rest.
     """
 
     # What most requests leave as it is stands here (bench: CPU per request).
@@ -155,6 +159,7 @@ class Record:
     trace_parent: str | None = None
     first_byte_at: float | None = None
     ended_at: float | None = None
+    memo: dict[object, Any] | None = None
 
     def __init__(
         self,
@@ -174,3 +179,9 @@ class Record:
         self.path = path
         self.peer = peer
         self.attempts: list[Attempt] = []
+
+    def another(self) -> Record:
+        """Answer the record of another request of which the same is to be said."""
+        made = Record.__new__(Record)
+        made.__dict__ = self.__dict__.copy()
+        return made

@@ -15,15 +15,19 @@ def heading(kind: str, rate: Rate) -> str:
 
 
 def rate_lines(kind: str, headings: Sequence[str], levels: Sequence[Level]) -> str:
-    """Say how the tightest of several allowances stands (bench: CPU per request)."""
+    """Say how the tightest of several allowances stands."""
     if not levels:
         return ""
     at = 0
     if len(levels) > 1:
         at = min(range(len(levels)), key=lambda i: levels[i].remaining)
-    level = levels[at]
+    return level_lines(kind, headings[at], levels[at])
+
+
+def level_lines(kind: str, heading: str, level: Level) -> str:
+    """Say how one allowance stands (bench: CPU per request)."""
     return (
-        f"{headings[at]}{int(level.remaining + 1e-6)}\r\n"
+        f"{heading}{int(level.remaining + 1e-6)}\r\n"
         f"x-ratelimit-reset-{kind}: {duration(level.reset_s)}\r\n"
     )
 

@@ -15,6 +15,7 @@ from proxy.core.errors import CallerFault
 from proxy.core.types import Principal
 from proxy.limits.headers import duration, rate_lines
 from proxy.limits.plan import Caller, Plan, plan_for
+from proxy.limits.toll import Toll
 from proxy.state.base import Bound, Charge, Grant, Level, RateCounters, SlotCounts
 
 _REMEMBERED: Final = 4096
@@ -133,6 +134,14 @@ class RateLimits:
             plan = plan_for(self._config, Caller(principal, address, model, user))
         self._plans[place] = principal, plan
         return plan
+
+    def toll(self, plan: Plan) -> Toll | None:
+        """Answer what such a request draws on, where that is a number of requests and
+        nothing else; it holds until `adopt`.
+        """
+        if plan.tokens or plan.bounds or len(plan.requests) != 1:
+            return None
+        return Toll(self.rates, plan.requests[0], plan.headings[0])
 
     def try_reserve(self, plan: Plan, tokens: int) -> Reserved | None:
         """Reserve a request of so many tokens; None where `reserve` must be awaited.

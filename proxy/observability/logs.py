@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import groupby
-from typing import Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import orjson
 
@@ -203,23 +203,22 @@ def _text_line(time: str, record: Record) -> bytes:
 
     Written out for speed (bench: CPU per request): a line a request.
     """
-    started_at, first_at = record.started_at, record.first_byte_at
+    started_at, first_at, memo = record.started_at, record.first_byte_at, record.memo
     took_ms = ((record.ended_at or started_at) - started_at) * 1000
-    if (
-        record.code is None
-        and first_at is not None
-        and record.completion_tokens is not None
-        and record.client_request_id is None
-        and record.model is not None
-        and record.tenant == "default"
-        and len(record.attempts) == 1
-    ):
-        what = _what(record.model, record.provider, record.upstream_model)
+    if memo is not None and first_at is not None:
+        template: str = memo.get(_text_line) or _template(record, memo)
         return (
-            f"{time} {record.status} {record.operation:<12} {took_ms:>8.1f}ms"
-            f" first_ms={(first_at - started_at) * 1000:.1f}{what}"
-            f" tokens={record.prompt_tokens}+{record.completion_tokens}"
-            f" bytes={record.bytes_in}/{record.bytes_out} id={record.id}\n"
+            template
+            % (
+                time,
+                took_ms,
+                (first_at - started_at) * 1000,
+                record.prompt_tokens,
+                record.completion_tokens,
+                record.bytes_in,
+                record.bytes_out,
+                record.id,
+            )
         ).encode()
     first = (
         "" if first_at is None else f" first_ms={(first_at - started_at) * 1000:.1f}"
@@ -231,17 +230,23 @@ def _text_line(time: str, record: Record) -> bytes:
     odd = ""
     if record.code is not None or len(record.attempts) > 1:
         odd = _odd(record)
-    origin = f" id={record.id}"
-    if (
-        record.client_request_id is not None
-        or record.model is None
-        or record.tenant != "default"
-    ):
-        origin = _origin(record)
     return (
         f"{time} {record.status} {record.operation:<12} {took_ms:>8.1f}ms{first}{what}"
-        f"{tokens} bytes={record.bytes_in}/{record.bytes_out}{odd}{origin}\n"
+        f"{tokens} bytes={record.bytes_in}/{record.bytes_out}{odd}"
+        f"{_origin(record, record.id)}\n"
     ).encode()
+
+
+def _template(record: Record, memo: dict[object, Any]) -> str:
+    """The line of such a record with places for what differs among its kind."""
+    what = _what(record.model, record.provider, record.upstream_model)
+    origin = _origin(record, "\0")  # which no text holds that is printable
+    template = memo[_text_line] = (
+        f"%s {record.status} {record.operation:<12} %8.1fms first_ms=%.1f"
+        f"{what.replace('%', '%%')} tokens=%d+%d bytes=%d/%d"
+        f"{origin.replace('%', '%%')}\n"
+    ).replace("\0", "%s")
+    return template
 
 
 @lru_cache(maxsize=256)
@@ -273,9 +278,9 @@ def _tried(record: Record) -> str:
     return ",".join(f"{step}*{times}" if times > 1 else step for step, times in runs)
 
 
-def _origin(record: Record) -> str:
+def _origin(record: Record, id_: str) -> str:
     """Who asked, and under which id; the path where no model says what for."""
-    text = f" id={record.id}"
+    text = f" id={id_}"
     if record.client_request_id is not None:
         text += f" client_id={_word(record.client_request_id, _LONGEST_ID)}"
     if record.model is None:

@@ -21,6 +21,7 @@ from proxy.limits.budget import BudgetReached, Budgets, Held
 from proxy.limits.estimate import estimate_tokens
 from proxy.limits.plan import Plan
 from proxy.limits.rate import RateLimits, Reserved
+from proxy.limits.toll import Toll
 from proxy.pipeline.end_user import end_user
 from proxy.pipeline.tariff import Costs, Tariff, costs_of
 from proxy.routing.catalog import Catalog, Resolution
@@ -117,7 +118,8 @@ UNLIMITED: Final = Reservation(None)
 class Allowance:
     """Holds callers to limits and budgets. It outlives a reload: see `adopt`.
 
-    `refused` counts those that were held off, by code.
+    `refused` counts those that were held off, by code; `terms` is another object once
+    limits have changed.
     """
 
     def __init__(
@@ -129,12 +131,30 @@ class Allowance:
         self._catalog = catalog
         self._group = lru_cache(maxsize=_ADDRESSES)(group_of)
         self.is_on = limits.is_on or budgets.is_on
+        self.terms = object()
 
     def adopt(self, config: Config) -> None:
         """Hold to another configuration; what has been used stays used."""
         self._limits.adopt(config.rate_limits)
         self._budgets.adopt(config.budgets)
         self.is_on = self._limits.is_on or self._budgets.is_on
+        self.terms = object()
+
+    def toll(
+        self, principal: Principal, peer: str, operation: str, asked: Asked
+    ) -> Toll | None:
+        """Answer what all requests of this kind draw on, while `terms` are the same.
+
+        None where it is more than a number of requests, or not the same for all.
+        """
+        if principal.key is None and principal.user is None:
+            return None  # that of an address
+        if self._limits.by_user and principal.user is None:
+            return None  # of whom each body names
+        if self._budgets.hold(principal):
+            return None
+        plan = self._plan(principal, peer, operation, asked)
+        return None if plan is None else self._limits.toll(plan)
 
     def has_budget(self, principal: Principal) -> bool:
         """Tell whether a budget holds: who may be asked then depends on prices."""

@@ -134,14 +134,18 @@ class Express:
         if lease is None:
             track.pool.put_back(connection)
             return None
-        reservation = None
-        if self._allowance.is_on or track.principal.is_limited:
+        reservation, allowance, toll = None, self._allowance, track.toll
+        lines: str | None = ""
+        if toll is not None and track.terms is allowance.terms:
+            lines = toll.pay()
+        elif allowance.is_on or track.principal.is_limited:
             passing = Passing(track.model, members, head.where.operation)
             reservation = self._reserved(track.principal, wire.peer, passing)
-            if reservation is None:
-                track.pool.put_back(connection)
-                lease.release()
-                return None
+            lines = None if reservation is None else reservation.lines
+        if lines is None:
+            track.pool.put_back(connection)
+            lease.release()
+            return None
         self.dispatch.retries.asked(track.provider_id)
         trip = Trip(
             self,
@@ -153,6 +157,7 @@ class Express:
             lease,
             connection,
             reservation,
+            lines,
             body,
             started_at,
             lease.taken_at,
@@ -227,6 +232,7 @@ class Trip(msgspec.Struct, eq=False):
     lease: Lease
     connection: Connection
     reservation: Reservation | None
+    lines: str
     sent: bytes
     started_at: float
     sent_at: float
@@ -257,14 +263,12 @@ class Trip(msgspec.Struct, eq=False):
             express.dispatch.traffic.answered(lease.candidate)
         record.ended_at = now = clock.monotonic()
         overhead_s = self.sent_at - self.started_at + now - head_at
-        reservation, lines = self.reservation, ""
-        if reservation is not None:
-            lines = reservation.lines
-            reservation.settle(record)
+        if self.reservation is not None:
+            self.reservation.settle(record)
         block = b"%b%b%b" % (
             FREE if record.cost_usd == 0.0 else cost_line(record),
             head.memo.get(AS_MODEL) or block_for_caller(head),
-            usual_block(record, order, overhead_s, lines),
+            usual_block(record, order, overhead_s, self.lines),
         )
         express.desk.report(record, partial(self.wire.give, block, body))
 
@@ -314,30 +318,12 @@ class Trip(msgspec.Struct, eq=False):
 
     def _record(self, head_at: float, size: int) -> Record:
         """What the way of all others would have written down."""
-        head, track, where = self.head, self.track, self.head.where
-        principal = track.principal
-        record = Record(
-            self.id,
-            where.operation,
-            self.started_at,
-            head.client_id,
-            "POST",
-            where.path,
-            self.wire.peer,
-        )
-        if principal is not ANYONE:
-            record.tenant, record.key = principal.tenant, principal.key
-        record.user_agent = track.user_agent
-        if track.trace_parent is not None:
-            record.trace_parent = track.trace_parent
-        if track.names_user:
+        record = self.track.record.another()
+        record.id = self.id
+        record.started_at = self.started_at
+        record.peer = self.wire.peer
+        if self.track.names_user:
             record.end_user = end_user(self.members)
-        record.model = track.model
-        record.stream = track.order.stream
-        record.provider = track.provider_id
-        record.upstream_model = track.upstream_model
-        record.attempts = track.attempts
-        record.status = 200
         record.bytes_in = len(self.members.body)
         record.bytes_out = size
         record.upstream_wait_s = head_at - self.sent_at

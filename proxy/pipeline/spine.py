@@ -78,7 +78,7 @@ class Pipeline:
             dispatch,
             look_again,
             via,
-            Tracks(catalog, carrier),
+            Tracks(catalog, carrier, passages.allowance),
         )
         self.express = Express(passages, dispatch, desk, carrier.ticker, self._join)
         self._nearby = nearby.Nearby(
@@ -135,8 +135,7 @@ class Pipeline:
         course, track = self._begin(call, reply, run.cancel), trip.track
         course.principal = principal = track.principal
         course.record.tenant, course.record.key = principal.tenant, principal.key
-        if trip.reservation is not None:
-            course.reservation, course.lines = trip.reservation, trip.reservation.lines
+        course.reservation, course.lines = trip.reservation, trip.lines
         request = model.JsonRequest(call, ASKABLE[call.operation], trip.members)
         course.record.end_user = end_user(request)
         begun = self._attempts.take_over(course, request, trip, track.order)

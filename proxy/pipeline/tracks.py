@@ -8,7 +8,9 @@ from typing import Final, Protocol
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect
-from proxy.core.types import Attempt, Principal
+from proxy.core.types import Attempt, Principal, Record
+from proxy.limits.toll import Toll
+from proxy.pipeline.allowance import Allowance, Asked
 from proxy.pipeline.carry import Carrier
 from proxy.pipeline.imposed import is_constrained
 from proxy.pipeline.order import Course, Order
@@ -24,8 +26,9 @@ class Track:
     """Who serves such requests while `catalog` is in force, and what is sent there.
 
     `lines` are the upstream's head but for the body's framing, `pool` has its
-    connections. The rest is for the records, which share it: what follows from the
-    caller's head, and whether the body names an end user.
+    connections. `toll` is what each of them draws on; where it is None, and while `terms`
+    are others than the allowance's, limits are to be asked. `record` is what is written
+    down of each, but for its id, peer, times and counts; `names_user`: and its end user.
     """
 
     catalog: Catalog
@@ -37,11 +40,14 @@ class Track:
     pool: Pool
     lines: bytes
     provider_id: str
-    upstream_model: str | None
-    attempts: list[Attempt]
-    user_agent: str | None
-    trace_parent: str | None
+    terms: object
+    toll: Toll | None
+    record: Record
     names_user: bool
+
+    def holds(self, catalog: Catalog, allowance: Allowance) -> bool:
+        """Tell whether nothing has changed on which it depends."""
+        return self.catalog is catalog and self.terms is allowance.terms
 
 
 class Remembers(Protocol):
@@ -51,10 +57,11 @@ class Remembers(Protocol):
     names_user: bool
 
 
-class Usual(Protocol):
+class Usual(Asked, Protocol):
     """A request as far as laying a track needs it."""
 
-    model: str
+    @property
+    def stream(self) -> bool: ...
 
     @property
     def is_usual(self) -> bool: ...
@@ -66,9 +73,12 @@ class Usual(Protocol):
 class Tracks:
     """Lays a track where a request has gone its way without any trouble."""
 
-    def __init__(self, catalog: Callable[[], Catalog], carrier: Carrier) -> None:
+    def __init__(
+        self, catalog: Callable[[], Catalog], carrier: Carrier, allowance: Allowance
+    ) -> None:
         self._catalog = catalog
         self._carrier = carrier
+        self._allowance = allowance
 
     def lay(
         self,
@@ -79,7 +89,8 @@ class Tracks:
     ) -> None:
         """Remember for whoever asks the same again, where that is always right."""
         shape, catalog, order = request.shape, self._catalog(), course.order
-        if shape.track is not None and shape.track.catalog is catalog:
+        allowance, known = self._allowance, shape.track
+        if known is not None and known.holds(catalog, allowance):
             return
         shape.track = None
         if order is None or course.dialect is not _CHAT or not request.is_usual:
@@ -98,20 +109,39 @@ class Tracks:
             return
         origin = self._carrier.origin_of(config)
         lines = (order.lines or {}).get(origin)
-        if lines is not None:
-            shape.track = Track(
-                catalog,
-                request.model,
-                principal,
-                resolution,
-                candidate,
-                order,
-                self._carrier.client.pool(origin),
-                lines,
-                config.id,
-                order.upstream_model,
-                [Attempt(config.id, order.upstream_model, 200)],
-                course.call.headers.get("user-agent"),
-                course.call.headers.get("traceparent"),
-                shape.names_user,
-            )
+        if lines is None:
+            return
+        call = course.call
+        shape.track = Track(
+            catalog,
+            request.model,
+            principal,
+            resolution,
+            candidate,
+            order,
+            self._carrier.client.pool(origin),
+            lines,
+            config.id,
+            allowance.terms,
+            allowance.toll(principal, call.peer, call.operation, request),
+            _record(course, order, candidate, request),
+            shape.names_user,
+        )
+
+
+def _record(
+    course: Course, order: Order, candidate: Candidate, request: Usual
+) -> Record:
+    """What the way of all others writes down of such a request that is answered well."""
+    call, principal, id_ = course.call, course.principal, candidate.provider.config.id
+    record = Record(
+        "", call.operation, 0.0, call.client_request_id, call.method, call.path
+    )
+    record.attempts = [Attempt(id_, order.upstream_model, 200)]
+    record.tenant, record.key = principal.tenant, principal.key
+    record.model, record.upstream_model = request.model, order.upstream_model
+    record.provider, record.stream, record.status = id_, request.stream, 200
+    record.user_agent = call.headers.get("user-agent")
+    record.trace_parent = call.headers.get("traceparent")
+    record.memo = None if request.stream or request.shape.names_user else {}
+    return record

@@ -27,19 +27,30 @@ def note_usage(record: Record, order: Order, usage: Usage | None) -> None:
         return
     record.prompt_tokens = usage.prompt
     record.completion_tokens = usage.completion
-    if usage.cached is not None:
-        record.cached_tokens = usage.cached
-    if usage.cache_write is not None:
-        record.cache_write_tokens = usage.cache_write
+    record.usage_source = "upstream"
+    if usage.cached is not None or usage.cache_write is not None:
+        _note_caching(record, usage)
     if usage.reasoning is not None:
         record.reasoning_tokens = usage.reasoning
-    record.usage_source = "upstream"
+        record.memo = None
     if order.is_free and usage.cost_usd is None and usage.prompt is not None:
         record.cost_usd = 0.0
     else:
         provider = order.provider
         listed = provider.prices.get(order.upstream_model or "")
-        record.cost_usd = cost_usd(provider.config, order.model, usage, listed)
+        cost = record.cost_usd = cost_usd(provider.config, order.model, usage, listed)
+        if cost is None or usage.prompt is None:
+            record.memo = None
+    if usage.completion is None:
+        record.memo = None
+
+
+def _note_caching(record: Record, usage: Usage) -> None:
+    if usage.cached is not None:
+        record.cached_tokens = usage.cached
+    if usage.cache_write is not None:
+        record.cache_write_tokens = usage.cache_write
+    record.memo = None
 
 
 def note_estimate(

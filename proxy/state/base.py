@@ -117,6 +117,13 @@ class RateCounters(Protocol):
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant: ...
 
+    def draw(self, charge: Charge) -> Level | None:
+        """Take a charge that can be had now and is never settled; answers what is left.
+
+        None: nothing was taken, and `try_reserve` tells more.
+        """
+        ...
+
     def settle(self, grant: Grant, costs: tuple[float, ...]) -> None:
         """Replace the costs that were reserved by the real ones, once.
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from proxy.core import clock
 from proxy.state import gcra
-from proxy.state.base import Bound, Charge, Grant, Seen, State, Where
+from proxy.state.base import Bound, Charge, Grant, Level, Seen, State, Where
 from proxy.state.memory_money import MemoryMoney
 
 K = TypeVar("K")
@@ -109,8 +109,6 @@ class MemoryRates:
         self._entries = entries
 
     def try_reserve(self, charges: tuple[Charge, ...]) -> Grant:
-        if len(charges) == 1:  # the usual case (bench: CPU per request)
-            return self._reserve_one(charges)
         now, full_at, wait_s = self._now(), self._full_at, 0.0
         stands: list[float] = []
         for charge in charges:
@@ -128,15 +126,18 @@ class MemoryRates:
         ]
         return Grant(charges, tuple(levels), wait_s)
 
-    def _reserve_one(self, charges: tuple[Charge, ...]) -> Grant:
-        charge = charges[0]
-        key, now = charge.key, self._now()
-        stands = self._full_at.get(key, now)
-        after, wait_s = gcra.take(stands, now, charge)
-        if not wait_s:
-            stands = after
-            self._set(key, after, now)
-        return Grant(charges, (gcra.level(stands, now, charge.rate),), wait_s)
+    def draw(self, charge: Charge) -> Level | None:
+        now, key, full_at = self._now, charge.key, self._full_at
+        at = now()
+        after, wait_s = gcra.take(full_at.get(key, at), at, charge)
+        if wait_s:
+            return None
+        if key in full_at:
+            full_at[key] = after
+            full_at.move_to_end(key)
+        else:
+            _put(full_at, key, after, self._entries)
+        return gcra.level(after, at, charge.rate)
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant:
         return self.try_reserve(charges)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from proxy.core import clock
 from proxy.state import gcra
-from proxy.state.base import Charge, Grant, Rate
+from proxy.state.base import Charge, Grant, Level, Rate
 from proxy.state.memory import ENTRIES, MemoryRates
 from proxy.state.valkey.link import Command, News
 from proxy.state.valkey.post import Send
@@ -69,6 +69,10 @@ class ValkeyRates:
         self._asked.append((charges, answer))
         self._ring()
         return await answer
+
+    def draw(self, charge: Charge) -> Level | None:
+        """The server has to be asked, or this process grants its share."""
+        return None
 
     def settle(self, grant: Grant, costs: tuple[float, ...]) -> None:
         if not grant.granted or not grant.charges:

@@ -145,3 +145,15 @@ def test_a_refund_never_grants_more_than_the_real_costs_leave(
         full_at = max(full_at, at) + cost
     (level,) = state.rates.try_reserve((Charge("a", PER_MINUTE, 0),)).levels
     assert level.reset_s >= max(0.0, full_at - clock.now) - 1e-3
+
+
+async def test_a_charge_is_drawn_where_it_can_be_had_here(state: State) -> None:
+    charge = Charge("a", PER_MINUTE, 1)
+    drawn = 0
+    while (level := state.rates.draw(charge)) is not None:
+        drawn += 1
+        assert level.remaining == pytest.approx(60 - drawn)
+    assert drawn in (0, 60)  # none where a server counts
+    grant = await reserve(state, ("a", 60 - drawn))
+    assert grant.granted
+    assert not (await reserve(state, ("a", 1))).granted

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -139,3 +141,36 @@ def test_junk_is_told_from_rows(junk: bytes) -> None:
 
 def test_without_a_header_nothing_is_a_row() -> None:
     assert decode([b"[1]"], b"") == ([], [b"[1]"])
+
+
+def test_of_records_of_one_kind_the_line_is_the_same_as_ever() -> None:
+    record = a_record()
+    record.tenant, record.user_agent = "50 % off", 'say "%d"'
+    record.model, record.provider, record.upstream_model = "qwen", "gpu", "Qwen/Qwen"
+    record.attempts = [Attempt("gpu", "Qwen/Qwen", 200)]
+    record.usage_source, record.status = "upstream", 200
+    memo: dict[object, Any] = {}
+    for n in range(1, 4):
+        record.id, record.started_at = f"req_{n}", 1000.0 + n / 7
+        record.first_byte_at = record.started_at + n / 3
+        record.ended_at = record.first_byte_at + n * 1e-5
+        record.upstream_wait_s = 0.3 * n * n
+        record.prompt_tokens, record.completion_tokens = n, 10 * n
+        record.cost_usd = (n - 1) * 1.5e-7
+        record.bytes_in, record.bytes_out = 100 * n, 1000 * n
+        record.memo = None
+        plain = encode(record, EPOCH_S)
+        record.memo = memo
+        assert decode([encode(record, EPOCH_S).rstrip()], HEADER) == decode(
+            [plain.rstrip()], HEADER
+        )
+    assert len(memo) == 1
+
+
+def test_what_is_too_long_to_be_remembered_is_shortened_each_time() -> None:
+    record = a_record()
+    record.user_agent, record.memo = "x" * 5000, {}
+    record.prompt_tokens = record.completion_tokens = 1
+    record.cost_usd, record.first_byte_at = 0.0, 1001.0
+    assert as_row(record)["user_agent"] == "x" * 128 + "…"
+    assert record.memo == {}

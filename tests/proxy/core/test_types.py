@@ -44,3 +44,13 @@ def test_records_share_no_attempts() -> None:
     first, second = Record("1", "chat", 0.0), Record("2", "chat", 0.0)
     first.attempts.append(Attempt("box", None))
     assert second.attempts == []
+
+
+def test_another_record_of_a_kind_has_its_own_times_and_counts() -> None:
+    first = Record("1", "chat", 1.0)
+    first.model, first.attempts = "tiny", [Attempt("box", None)]
+    second = first.another()
+    second.id, second.started_at, second.bytes_in = "2", 2.0, 5
+    assert (first.id, first.started_at, first.bytes_in) == ("1", 1.0, 0)
+    assert (second.model, second.attempts) == ("tiny", first.attempts)
+    assert first.another().another().id == "1"

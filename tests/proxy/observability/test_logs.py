@@ -294,3 +294,28 @@ def test_files_that_are_nobodys_affair_are_not_told_of() -> None:
     log.info("reload")
     assert "changes detected" not in out.getvalue()
     assert out.getvalue().count("reload") == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_of_records_of_one_kind_the_line_is_the_same_as_ever(
+    form: Format, tmp_path: Path
+) -> None:
+    memo: dict[object, Any] = {}
+    for n in range(1, 4):
+        facts: dict[str, Any] = {
+            "id": f"req_{n}",
+            "client_request_id": "10 % = a tenth",
+            "tenant": "50 %d off",
+            "attempts": [Attempt("spark", "Qwen/Qwen2.5", 200)],
+            "stream": False,
+            "started_at": 100.0 + n / 7,
+            "first_byte_at": 100.25 + n,
+            "ended_at": 101.5 + n,
+            "prompt_tokens": n,
+            "completion_tokens": 10 * n,
+            "bytes_in": 100 * n,
+            "bytes_out": 1000 * n,
+        }
+        plain = written(record(**facts), form, tmp_path)
+        assert written(record(**facts, memo=memo), form, tmp_path) == plain
+    assert len(memo) == (form == "text")

@@ -208,3 +208,32 @@ def test_answers_openmetrics_when_asked(accept: str) -> None:
     assert body.endswith(b"# EOF\n")
     families = {family.name for family in read_openmetrics(body.decode())}
     assert {"local_ai_requests", "local_ai_active_requests"} <= families
+
+
+def test_records_of_one_kind_are_counted_as_ever() -> None:
+    plain, remembering = metrics(), metrics()
+    memo: dict[object, Any] = {}
+    for n in range(1, 4):
+        facts: dict[str, Any] = {
+            "stream": False,
+            "ended_at": 100.0 + n,
+            "prompt_tokens": n,
+            "completion_tokens": 10 * n,
+            "cost_usd": 0.5 * (n - 1),
+            "attempts": [Attempt("spark", "q", 200)],
+        }
+        plain.observe(record(**facts))
+        remembering.observe(record(**facts, memo=memo))
+    assert memo
+    assert samples(remembering) == samples(plain)
+
+
+def test_a_name_that_is_known_no_more_is_no_label_of_remembered_records() -> None:
+    made = metrics()
+    facts: dict[str, Any] = {"stream": False, "cost_usd": 0.0, "memo": {}}
+    made.observe(record(**facts))
+    made.know_models({"llama"})
+    made.observe(record(**facts))
+    for model in ("qwen", "other"):
+        labels = {"model": model, "provider": "spark", "endpoint": "chat"}
+        assert value(made, "local_ai_requests_total", status="200", **labels) == 1

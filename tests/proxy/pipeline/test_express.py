@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from proxy.config.schema_policy import RateLimit, RateLimitsConfig
 from proxy.core.errors import GatewayFault
 from proxy.core.types import Record
+from tests.fakes.hand_clock import HandClock
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import Message, head, post, whole
 from tests.parts.inside import CHAT, MESSAGES, OpenSite, Site
+from tests.parts.keys import bearer, guarded_site, issue
 from tests.parts.scripts import BODY, DONE, EVENT, STREAM, USAGE, answers, stream
 from tests.parts.until import until
 
@@ -21,6 +25,10 @@ USED = (
     b'"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":2}}}'
 )
 GOOD = whole(USED)
+PLAIN = whole(
+    b'{"object":"chat.completion","choices":[{"index":0}],"usage":{"prompt_tokens":3,'
+    b'"completion_tokens":5}}'
+)
 SERVED = head(
     200, "content-type: application/json", "server: someone", "x-odd: kept",
     f"content-length: {len(USED)}",
@@ -52,6 +60,7 @@ async def usual(open_site: OpenSite, body: bytes = BODY, **options: Any) -> Site
 def story(record: Record) -> dict[str, Any]:
     """What a record tells, but for the request's id and the times."""
     told = {name: getattr(record, name) for name in dir(record) if name[0] != "_"}
+    told.pop("memo")
     times = {n for n in told if n.endswith(("_at", "_s"))} | {"id", "overhead_s"}
     return {
         name: repr(value)
@@ -65,7 +74,9 @@ def said(reply: Message) -> tuple[object, ...]:
     return reply.start, fields, reply.body
 
 
-@pytest.mark.parametrize("answer", [GOOD, SERVED], ids=["plain", "with fields"])
+@pytest.mark.parametrize(
+    "answer", [GOOD, SERVED, PLAIN], ids=["details", "with fields", "plain"]
+)
 async def test_the_second_is_answered_and_recorded_as_the_first(
     open_site: OpenSite, answer: bytes
 ) -> None:
@@ -444,3 +455,57 @@ async def test_a_limit_that_cannot_be_asked_leaves_nothing_taken(
     assert begun == [None]
     assert site.runtime.registry.providers[0].active == 0
     assert len(site.upstream.peers) == 1
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "ordinary"])
+async def test_a_keys_limit_holds_and_is_told_as_ever(fast: bool) -> None:
+    limits = {"default": {"requests": "4/minute"}}
+    async with guarded_site(answers(PLAIN), fast=fast, rateLimits=limits) as site:
+        site.runtime.state.rates._now = clock = HandClock()  # type: ignore[attr-defined]
+        begun, auth = trips(site), bearer((await issue(site)).secret)
+        asked = post(CHAT, BODY, auth)
+        for left in (3, 2, 1, 0):
+            reply = await site.ask(asked)
+            assert reply.status == 200
+            assert reply.header("x-ratelimit-remaining-requests") == str(left)
+        reply = await site.ask(asked)
+        assert (reply.status, reply.header("retry-after")) == (429, "15")
+        clock.pass_by(15)
+        assert (await site.ask(asked)).status == 200
+        assert (await site.ask(post(CHAT, STREAM, auth))).status == 429
+        assert [one is not None for one in begun[1:4]] == [True] * 3 * fast
+        assert site.runtime.registry.providers[0].active == 0
+
+
+async def test_another_limit_holds_from_the_next_request_on() -> None:
+    limits = {"default": {"requests": "1000/minute"}}
+    async with guarded_site(answers(PLAIN), fast=True, rateLimits=limits) as site:
+        begun, auth = trips(site), bearer((await issue(site)).secret)
+        asked, allowance = post(CHAT, BODY, auth), site.runtime.pipeline._allowance
+        for _ in range(2):
+            await site.ask(asked)
+        assert begun[1] is not None
+        fewer = RateLimitsConfig(
+            default=RateLimit(requests="3/hour", tokens="9999/hour")
+        )
+        allowance.adopt(replace(site.runtime.config, rate_limits=fewer))
+        for left in (1, 0):  # a bit of it is used already
+            reply = await site.ask(asked)
+            assert reply.header("x-ratelimit-remaining-requests") == str(left)
+            assert reply.header("x-ratelimit-limit-tokens") == "9999"
+        assert (await site.ask(asked)).status == 429
+
+
+async def test_a_stream_pays_once(open_site: OpenSite) -> None:
+    limits = {"default": {"requests": "5/minute"}}
+    flow = stream(EVENT, USAGE, DONE)
+    async with guarded_site(answers(flow), fast=True, rateLimits=limits) as site:
+        begun, auth = trips(site), bearer((await issue(site)).secret)
+        left = [
+            (await site.ask(post(CHAT, STREAM, auth))).header(
+                "x-ratelimit-remaining-requests"
+            )
+            for _ in range(3)
+        ]
+        assert left == ["4", "3", "2"]
+        assert begun[1] is not None

@@ -1,0 +1,30 @@
+"""The toll: what each request of a usual kind draws on, where that is one number.
+
+A key's requests per minute, say, and no tokens, places or money. Nothing of it is ever
+given back, so nothing has to be reserved and settled (bench: CPU per request).
+"""
+
+from __future__ import annotations
+
+from proxy.limits.headers import level_lines
+from proxy.state.base import Charge, RateCounters
+
+
+class Toll:
+    """Remembered for requests of one kind, until limits change (`Allowance.toll`)."""
+
+    __slots__ = ("_charge", "_heading", "_rates")
+
+    def __init__(self, rates: RateCounters, charge: Charge, heading: str) -> None:
+        """`heading` begins what a reply says of it."""
+        self._rates = rates
+        self._charge = charge
+        self._heading = heading
+
+    def pay(self) -> str | None:
+        """Take one request's; answers the x-ratelimit-* fields of its reply.
+
+        None: nothing was taken, and who refuses or waits is to be asked.
+        """
+        level = self._rates.draw(self._charge)
+        return None if level is None else level_lines("requests", self._heading, level)
