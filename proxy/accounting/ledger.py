@@ -30,6 +30,8 @@ _log: Final = logging.getLogger("local_ai.ledger")
 _PASS_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 2.0
 _ADOPT_S: Final = 5.0
+# Nobody is served before what was left is stored, but for no longer than this.
+_FIRST_PASS_S: Final = 3.0
 # What is not in the database by then is there after the next start.
 _LAST_PASS_S: Final = 3.0
 # For a batch that is interrupted to come back; longer than the database waits for it.
@@ -103,10 +105,19 @@ class Ledger:
         self._noted: list[bytes] = []
 
     async def __aenter__(self) -> Ledger:
+        """Takes what was left to the database first: budgets go by what is there."""
         self._spool.open()
         if self._tasks is not None:
+            if self._spool.waiting_rows:
+                await self._catch_up()
             self._task = self._tasks.start(self._run(), "ledger")
         return self
+
+    async def _catch_up(self) -> None:
+        self._waiting_since = self._now()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_PASS_S):
+                await self._pass()
 
     async def __aexit__(self, *_: object) -> None:
         self.flush()

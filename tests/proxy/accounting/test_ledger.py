@@ -232,3 +232,40 @@ async def test_a_database_that_lets_nobody_go_does_not_hold_the_end_up(
         assert b"req_1" in left.read_bytes()
         store.may_go.set()
     assert left_in(tmp_path) == [left], "whoever comes next stores it, maybe again"
+
+
+async def leave_one(folder: Path) -> None:
+    async with a_ledger(folder, FakeStore()) as ledger:
+        ledger.append(a_record(1))
+
+
+async def test_what_was_left_is_stored_before_anybody_is_served(tmp_path: Path) -> None:
+    await leave_one(tmp_path)
+    store = FakeStore()
+    async with Tasks(lambda _: None) as tasks, a_ledger(tmp_path, store, tasks=tasks):
+        assert store.ids == ["req_1"]
+
+
+async def test_a_database_that_is_slow_at_the_start_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.accounting.ledger._FIRST_PASS_S", 0.01)
+    monkeypatch.setattr("proxy.accounting.ledger._PASS_S", 0.01)
+    await leave_one(tmp_path)
+
+    class SlowAtFirst(FakeStore):
+        async def insert(self, rows: Sequence[Sequence[Any]]) -> int:
+            if not self.calls:
+                self.calls += 1
+                await asyncio.Event().wait()
+            return await super().insert(rows)
+
+    store = SlowAtFirst()
+    async with (
+        asyncio.timeout(10),
+        Tasks(lambda _: None) as tasks,
+        a_ledger(tmp_path, store, tasks=tasks) as ledger,
+    ):
+        assert ledger.lag.rows == 1
+        await store.stored.wait()
+    assert store.ids == ["req_1"], "later"
