@@ -11,20 +11,30 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from proxy.auth.key_admin import KeyAdmin
+from proxy.auth.key_admin import LONGEST_GRACE_S, KeyAdmin
 from proxy.auth.permission import SCOPES
 from proxy.config import Config, ConfigError, Options, load
 from proxy.core import clock
 from proxy.core.errors import GatewayError
+from proxy.core.flags import BAD_USAGE, FAILED, by_flag
 from proxy.observability.text import printable
 from proxy.storage.database import Database
-from proxy.storage.errors import StorageError
+from proxy.storage.errors import NoDatabase, StorageError
 from proxy.storage.keys import Keys
 
-FINE, FAILED, BAD_USAGE = 0, 1, 2
+FINE = 0
 _DAY_S: Final = 86_400.0
+_LONGEST_DAYS: Final = 100_000.0
+_FLAGS: Final = {
+    "name": "NAME", "tenant": "--tenant", "scopes": "--scope", "models": "--model",
+    "priority": "--priority", "requests_rate": "--requests", "tokens_rate": "--tokens",
+    "concurrent": "--concurrent", "daily_usd": "--daily-usd",
+    "monthly_usd": "--monthly-usd", "expires_at": "--days", "metadata": "--metadata",
+    "grace_seconds": "--grace-hours",
+}  # fmt: skip
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,7 +47,9 @@ def run(arguments: Sequence[str]) -> int:
         problems = "\n".join(f"  {problem}" for problem in error.problems)
         return _complain(f"The configuration cannot be used.\n{problems}", BAD_USAGE)
     except GatewayError as error:
-        return _complain(error.message, FAILED)
+        return _complain(*by_flag(error, _FLAGS))
+    except NoDatabase as error:
+        return _complain(str(error), BAD_USAGE)
     except (StorageError, OSError) as error:
         return _complain(f"The keys cannot be reached: {error}.", FAILED)
     _say(json.dumps(told, indent=1) if given.json else _readable(told))
@@ -65,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         help="a model it may use, * for any text (all); may be given again",
     )  # fmt: skip
     create.add_argument("--priority", type=int, help="in the queue; the lower is first")
-    create.add_argument("--days", type=float, help="until it expires (never)")
+    create.add_argument("--days", type=_positive, help="until it expires (never)")
     create.add_argument(
         "--requests", metavar="RATE", help="requests, such as 120/minute"
     )
@@ -86,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     )
     rotate.add_argument("id", help="as `list` shows it")
     rotate.add_argument(
-        "--grace-hours", type=float, default=24.0,
+        "--grace-hours", type=_hours, default=24.0,
         help="how long the one before stays good (24)",
     )  # fmt: skip
     return made
@@ -95,6 +107,10 @@ def parser() -> argparse.ArgumentParser:
 async def _carry_out(given: argparse.Namespace, config: Config) -> Any:
     """Answer the keys that `list` found, or what became of one."""
     async with Database(config.database.url, config.data_dir) as database:
+        if given.verb != "create":
+            database.require()
+        elif database.is_missing:  # keys may be made before the first start
+            _tell_of_new(database)
         admin = KeyAdmin(Keys(database), _nobody, prefix=config.auth.key_prefix)
         match given.verb:
             case "list":
@@ -106,6 +122,14 @@ async def _carry_out(given: argparse.Namespace, config: Config) -> Any:
             case _:
                 grace_s = given.grace_hours * 3600
                 return await admin.rotate(given.id, {"grace_seconds": grace_s})
+
+
+def _tell_of_new(database: Database) -> None:
+    _note(
+        f"A new database is made: {Path(database.name).resolve()}. The gateway finds the "
+        "key there if it has the same data directory (PROXY_DATA_DIR) and configuration "
+        "(--config)."
+    )
 
 
 async def _nobody() -> None:
@@ -128,6 +152,28 @@ def _wanted(given: argparse.Namespace, now: float) -> dict[str, Any]:
         "budget": {"daily_usd": given.daily_usd, "monthly_usd": given.monthly_usd},
         "metadata": given.metadata,
     }
+
+
+def _positive(text: str) -> float:
+    number = _number(text)
+    if not 0 < number < _LONGEST_DAYS:
+        raise argparse.ArgumentTypeError("it should be a number above 0")
+    return number
+
+
+def _hours(text: str) -> float:
+    number = _number(text)
+    if not 0 <= number * 3600 <= LONGEST_GRACE_S:
+        most = LONGEST_GRACE_S / 3600
+        raise argparse.ArgumentTypeError(f"it should be a number from 0 to {most:g}")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("it is no number") from error
 
 
 def _json(text: str) -> Any:
@@ -163,8 +209,12 @@ def _text(value: Any) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"{message}\n")
+    _note(message)
     return code
+
+
+def _note(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 def _say(text: str) -> None:

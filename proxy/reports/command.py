@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -13,13 +14,14 @@ import orjson
 from proxy.accounting.queries import Queries
 from proxy.config import Config, ConfigError, Options, load
 from proxy.core.errors import GatewayError
+from proxy.core.flags import BAD_USAGE, FAILED, by_flag
 from proxy.observability.text import printable
 from proxy.storage.database import Database
-from proxy.storage.errors import StorageError
+from proxy.storage.errors import NoDatabase, StorageError
 from proxy.storage.requests import Requests
 from proxy.storage.usage import Usage
 
-FINE, FAILED, BAD_USAGE = 0, 1, 2
+FINE = 0
 
 _WIDEST: Final = 44
 _NOTHING: Final = "-"
@@ -37,15 +39,22 @@ def common() -> argparse.ArgumentParser:
     return made
 
 
-def answered(work: Callable[[], int]) -> int:
-    """Do it; tell what stands in the way. Answers the exit code."""
+def answered(
+    work: Callable[[], int], flags: Mapping[str, str] = MappingProxyType({})
+) -> int:
+    """Do it; tell what stands in the way. Answers the exit code.
+
+    `flags` are those by which fields of a question are given.
+    """
     try:
         return work()
     except ConfigError as error:
         problems = "\n".join(f"  {problem}" for problem in error.problems)
         return complain(f"The configuration cannot be used.\n{problems}", BAD_USAGE)
     except GatewayError as error:
-        return complain(error.message, FAILED)
+        return complain(*by_flag(error, flags))
+    except NoDatabase as error:
+        return complain(str(error), BAD_USAGE)
     except Failed as error:
         return complain(str(error), FAILED)
     except (StorageError, OSError) as error:
@@ -53,10 +62,14 @@ def answered(work: Callable[[], int]) -> int:
 
 
 def ask(config: Config, question: Callable[[Queries], Awaitable[Any]]) -> Any:
-    """Ask the records of a gateway, in the database itself; it need not be running."""
+    """Ask the records of a gateway, in the database itself; it need not be running.
+
+    Raises NoDatabase where there is none.
+    """
 
     async def asked() -> Any:
         async with Database(config.database.url, config.data_dir) as database:
+            database.require()
             return await question(Queries(Requests(database), Usage(database)))
 
     return asyncio.run(asked())

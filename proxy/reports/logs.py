@@ -29,6 +29,7 @@ _TIMES: Final = (
     "provider", "requests", "errors", "ms p50", "p90", "p95", "p99", "first p50", "p95",
 )  # fmt: skip
 _FILTERS: Final = ("model", "provider", "tenant", "key", "status")
+_FLAGS: Final = {"since": "--last", **{f: f"--{f}" for f in _FILTERS}}
 _SLOW_FIELDS: Final = (
     "time", "id", "model", "provider", "status", "duration_ms", "first_token_ms",
 )  # fmt: skip
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
             say(report.text(given.last))
         return FINE
 
-    return answered(work)
+    return answered(work, _FLAGS)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ Asks the gateway itself, on this machine with its local token, or with a key tha
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.error import HTTPError
@@ -21,6 +21,12 @@ from proxy.reports.command import FINE, Failed, answered, common, read_config, s
 from proxy.runtime import describe
 
 _PATH: Final = "/admin/requests/stream"
+_HINTS: Final[Mapping[int, str]] = {
+    401: "\nShow it another: --token FILE (its local token, in its data directory; "
+    "PROXY_DATA_DIR names that), or with authentication on --key KEY (one with the "
+    "scope admin).",
+    403: "\nWith authentication on it asks for a key with the scope admin: --key KEY.",
+}
 # The gateway says something every 15 seconds.
 _SILENCE_S: Final = 60.0
 
@@ -96,7 +102,9 @@ def _opened(url: str, secret: str) -> Any:
         return build_opener(ProxyHandler({})).open(request, timeout=_SILENCE_S)
     except HTTPError as error:
         told = printable(error.read(2000).decode(errors="replace"), 500)
-        raise Failed(f"The gateway refuses: {error.code} {told}") from error
+        raise Failed(
+            f"The gateway refuses: {error.code} {told}{_HINTS.get(error.code, '')}"
+        ) from error
     except OSError as error:
         why = getattr(error, "reason", error)
         raise Failed(

@@ -18,6 +18,7 @@ from proxy.reports.command import (
 )
 
 _FILTERS: Final = ("model", "provider", "tenant", "key")
+_FLAGS: Final = {"since": "--last", "by": "--by", **{f: f"--{f}" for f in _FILTERS}}
 _SUMS: Final = {
     "requests": "requests", "errors": "errors", "prompt_tokens": "prompt",
     "completion_tokens": "completion", "cached_tokens": "cached",
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
             say(drawn(found, given.by, given.last, currency.code, currency.per_usd))
         return FINE
 
-    return answered(work)
+    return answered(work, _FLAGS)
 
 
 def parser() -> argparse.ArgumentParser:

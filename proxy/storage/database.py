@@ -26,7 +26,13 @@ from sqlalchemy.util import greenlet_spawn
 from proxy.core import clock
 from proxy.storage import schema
 from proxy.storage.connection import Connection, Engine
-from proxy.storage.errors import BadDatabase, StorageError, TooSlow, from_driver
+from proxy.storage.errors import (
+    BadDatabase,
+    NoDatabase,
+    StorageError,
+    TooSlow,
+    from_driver,
+)
 
 FILE: Final = "local-ai.db"
 
@@ -71,6 +77,23 @@ class Database:
     def name(self) -> str:
         """What may be told of where it is; no password."""
         return str(self._url.database if self.engine == "sqlite" else self._url)
+
+    @property
+    def is_missing(self) -> bool:
+        """True where the file of ours is still to be made; a server is not asked."""
+        return self.engine == "sqlite" and not Path(str(self._url.database)).exists()
+
+    def require(self) -> None:
+        """Raise NoDatabase where nobody has made one: for tools, who may be in the wrong
+        place.
+        """
+        if self.is_missing:
+            there = Path(str(self._url.database)).resolve()
+            raise NoDatabase(
+                f"There is no database at {there}. Name the data directory of the "
+                "gateway (PROXY_DATA_DIR=…), or its configuration (--config FILE); "
+                "where it has never run, start it first."
+            )
 
     async def __aenter__(self) -> Database:
         """Raises BadDatabase where a driver is missing."""

@@ -5,6 +5,7 @@ StorageError
 │   └── TooSlow    it was stopped, as it took longer than a statement may
 ├── DataRefused    it will never take this: twice the same key, out of range
 ├── NewerSchema    a later version of this program has been here
+├── NoDatabase     nobody has made one where it is looked for
 └── BadDatabase    the URL cannot be used: another engine, a driver that is missing
 """
 
@@ -36,6 +37,10 @@ class DataRefused(StorageError):
 
 class NewerSchema(StorageError):
     """The tables are of a later version, which this one could damage."""
+
+
+class NoDatabase(StorageError):
+    """There is none, and who asks shall not make one."""
 
 
 class BadDatabase(StorageError):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from proxy import keys
+from proxy.auth.key_fields import KeyFields
 from proxy.cli import run
 
 Shown = pytest.CaptureFixture[str]
@@ -90,12 +92,16 @@ def test_people_are_shown_the_secret_once(capsys: Shown) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (["create", " "], 1, "name should be"),
-        (["create", "a", "--days", "-1"], 1, "expires_at has passed"),
-        (["create", "a", "--requests", "many"], 1, "requests_rate should read like"),
-        (["create", "a", "--metadata", "[]"], 1, "metadata must be an object"),
-        (["create", "a", "--priority", "9999"], 1, "priority should be"),
-        (["revoke", "key_of_nobody"], 1, "no such key"),
+        (["create", " "], 2, "NAME should be"),
+        (["create", "a", "--tenant", ""], 2, "--tenant should be"),
+        (["create", "a", "--requests", "many"], 2, "--requests should read like"),
+        (["create", "a", "--tokens", "0/day"], 2, "--tokens should read like"),
+        (["create", "a", "--concurrent", "0"], 2, "--concurrent should be"),
+        (["create", "a", "--daily-usd", "-1"], 2, "--daily-usd should be"),
+        (["create", "a", "--monthly-usd", "nan"], 2, "--monthly-usd should be"),
+        (["create", "a", "--metadata", "[]"], 2, "--metadata must be an object"),
+        (["create", "a", "--priority", "9999"], 2, "--priority should be"),
+        (["create", "a", "--model", ""], 2, "--model should be"),
         (["list", "--config", "not-there.yaml"], 2, "not-there.yaml"),
     ],
 )
@@ -109,6 +115,54 @@ def test_what_is_wrong_is_said(
 
 
 @pytest.mark.parametrize(
+    "arguments", [["list"], ["revoke", "key_1"], ["rotate", "key_1"]]
+)
+def test_where_no_gateway_has_been_none_is_made(
+    capsys: Shown, data: Path, arguments: list[str]
+) -> None:
+    assert run(["keys", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert f"There is no database at {data / 'local-ai.db'}" in told
+    assert "PROXY_DATA_DIR" in told
+    assert "--config" in told
+    assert not data.exists()
+
+
+def test_a_key_before_the_first_start_says_where_it_went(
+    capsys: Shown, data: Path
+) -> None:
+    assert run(["keys", "create", "first"]) == 0
+    told = capsys.readouterr().err
+    assert f"A new database is made: {data / 'local-ai.db'}" in told
+    assert run(["keys", "create", "second"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["create", "a", "--days", "-1"], "--days"),
+        (["create", "a", "--days", "nan"], "--days"),
+        (["create", "a", "--days", "soon"], "--days"),
+        (["rotate", "key_1", "--grace-hours", "-1"], "--grace-hours"),
+        (["rotate", "key_1", "--grace-hours", "1e9"], "--grace-hours"),
+    ],
+)
+def test_a_number_that_makes_no_sense_names_its_flag(
+    capsys: Shown, arguments: list[str], flag: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["keys", *arguments])
+    assert ended.value.code == 2
+    assert f"argument {flag}: it " in capsys.readouterr().err
+
+
+def test_every_field_that_may_be_refused_has_a_flag() -> None:
+    fields = set(KeyFields.__dataclass_fields__) - {"enabled"}
+    assert fields <= keys._FLAGS.keys()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [], ["frobnicate"], ["create", "a", "--scope", "everything"],
@@ -119,6 +173,12 @@ def test_what_is_not_known_is_refused(capsys: Shown, arguments: list[str]) -> No
     with pytest.raises(SystemExit) as ended:
         run(["keys", *arguments])
     assert ended.value.code == 2
+
+
+def test_a_key_of_nobody_is_told(capsys: Shown) -> None:
+    told(capsys, "create", "app")
+    assert run(["keys", "revoke", "key_of_nobody"]) == 1
+    assert "no such key" in capsys.readouterr().err
 
 
 def test_a_database_that_is_none_is_told(capsys: Shown, data: Path) -> None:

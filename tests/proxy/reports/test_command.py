@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from proxy.core.errors import CallerFault
-from proxy.reports.command import BAD_USAGE, FAILED, FINE, Failed, answered, table
+from proxy.core.flags import BAD_USAGE, FAILED
+from proxy.reports.command import FINE, Failed, answered, table
 from proxy.reports.command import read_config as read
+from proxy.storage.errors import NoDatabase
 
 
 def test_columns_are_as_wide_as_what_they_hold() -> None:
@@ -32,7 +34,9 @@ def test_failures_are_told_in_plain_words(capsys: pytest.CaptureFixture[str]) ->
     assert answered(lambda: FINE) == FINE
     for error, code, told in (
         (Failed("no token"), FAILED, "no token"),
-        (CallerFault("invalid_field", "`by` is odd"), FAILED, "`by` is odd"),
+        (CallerFault("not_found", "none is kept"), FAILED, "none is kept"),
+        (CallerFault("invalid_field", "`by` is odd"), BAD_USAGE, "`by` is odd"),
+        (NoDatabase("none at /x"), BAD_USAGE, "none at /x"),
         (OSError("disk"), FAILED, "The records cannot be reached: disk."),
     ):
         assert fail(error) == code

@@ -82,8 +82,21 @@ def test_filters_choose(printed: Printed) -> None:
 def test_a_span_that_makes_no_sense_is_told(
     printed: Printed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert logs.run(["--last", "soon"]) == 1
-    assert "`since` is a time" in capsys.readouterr().err
+    assert logs.run(["--last", "soon"]) == 2
+    assert capsys.readouterr().err.startswith("--last is a time")
+    assert logs.run(["--status", "odd"]) == 2
+    assert capsys.readouterr().err.startswith("--status is one such as")
+
+
+def test_where_no_gateway_has_been_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert logs.run([]) == 2
+    told = capsys.readouterr().err
+    assert f"There is no database at {tmp_path / 'data' / 'local-ai.db'}" in told
+    assert "PROXY_DATA_DIR" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

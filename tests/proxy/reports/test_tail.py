@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import http.server
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,25 @@ def test_it_says_what_is_missing(
     url = f"http://127.0.0.1:{free_port()}"
     assert tail.run(["--url", url, "--key", "x"]) == 1
     assert "No gateway answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "hints"), [(401, ["--token FILE", "--key KEY"]), (403, ["--key KEY"])]
+)
+def test_who_is_refused_is_told_what_to_show(
+    status: int, hints: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert tail.run(["--url", url, "--key", "wrong"]) == 1
+    told = capsys.readouterr().err
+    assert f"The gateway refuses: {status}" in told
+    assert [hint for hint in hints if hint not in told] == []

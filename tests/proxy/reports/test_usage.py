@@ -73,3 +73,23 @@ def test_costs_are_told_in_the_configured_currency_too(
 def test_filters_choose(printed: Printed) -> None:
     assert json.loads(printed("--json", "--key", "key_b"))["total"]["requests"] == 5
     assert printed("--model", "none") == "Nothing was used in the last 30d.\n"
+
+
+def test_what_makes_no_sense_is_told_by_its_flag(
+    printed: Printed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, said in (
+        (["--last", "soon"], "--last is a time"),
+        (["--by", "size"], "--by lists any of"),
+    ):
+        assert usage.run(arguments) == 2
+        assert capsys.readouterr().err.startswith(said)
+
+
+def test_where_no_gateway_has_been_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert usage.run([]) == 2
+    assert "There is no database at" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
