@@ -281,6 +281,8 @@ def _seconds(value: str) -> float | None:
         number = float(value.strip())
     except ValueError:
         return None
+    if "_" in value:  # Python alone takes 1_0 for a number
+        return None
     return number if math.isfinite(number) and number >= 0 else None
 
 

@@ -23,6 +23,7 @@ OPERATIONS: Final = frozenset({
 })  # fmt: skip
 """Those whose replies are kept: JSON in, JSON out, and nothing done on the way."""
 
+_STREAMED: Final = frozenset({"chat", "completions", "responses", "messages"})
 _VERSION: Final = b"1"
 _LEFT_OUT: Final = ("model", "stream", "stream_options", "user", "metadata")
 # The answer depends on what is not in the body, or somebody acts on the way to it.
@@ -73,7 +74,7 @@ def read_asked(
     return Asked(
         key=_key(tenant, operation, model, found, headers),
         operation=operation,
-        stream=found.get("stream") is True,
+        stream=operation in _STREAMED and found.get("stream") is True,
         include_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         is_bounded=any(found.get(name) is not None for name in _BOUNDS),
         reads=not said,

@@ -273,6 +273,7 @@ def test_503_is_loading_only_when_it_says_so(text: str) -> None:
         ((("retry-after", "1e99"),), 86_400.0),
         ((("retry-after", "Sat, 21 Nov 2026 10:00:00 GMT"),), None),
         ((("retry-after", "-1"),), None),
+        ((("retry-after", "1_0"),), None),
         ((("retry-after", "nan"),), None),
         ((("retry-after", "inf"),), None),
         ((("retry-after", ""),), None),

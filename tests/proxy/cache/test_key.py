@@ -135,6 +135,11 @@ def test_cache_control_is_heeded(said: str, reads: bool, stores: bool) -> None:
     assert (found.reads, found.stores) == (reads, stores)
 
 
+@pytest.mark.parametrize("operation", ["embeddings", "rerank", "moderations"])
+def test_what_has_no_streams_is_answered_whole(operation: str) -> None:
+    assert not asked({**BODY, "stream": True}, operation=operation).stream
+
+
 def test_the_form_that_is_wanted_is_told() -> None:
     plain = asked()
     assert (plain.stream, plain.include_usage, plain.is_bounded) == (False,) * 3

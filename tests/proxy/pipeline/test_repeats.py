@@ -77,6 +77,14 @@ async def test_a_repeat_is_answered_without_asking_anybody(site: Site) -> None:
     assert first.header("x-request-id") != second.header("x-request-id")
 
 
+async def test_vectors_are_given_again_to_who_asks_for_a_stream(site: Site) -> None:
+    site.upstream.script = answers(whole(b'{"object":"list","data":[]}'))
+    body = b'{"model":"tiny","input":"Hi","stream":true}'
+    replies = [await site.ask(post("/v1/embeddings", body)) for _ in range(2)]
+    assert [reply.header("x-proxy-cache") for reply in replies] == ["miss", "hit"]
+    assert replies[0].body == replies[1].body
+
+
 async def test_off_by_default() -> None:
     async with run_site(answers(whole(ANSWER))) as site:
         for _ in range(2):
