@@ -208,3 +208,27 @@ async def test_what_a_killed_process_had_set_aside_comes_back_to_the_others(
             seen = await spend(session, other)
             assert seen[200] + 1 == model.paid == affordable
             await other.stopped()
+
+
+@pytest.mark.slow
+async def test_a_budget_of_several_is_overshot_by_what_a_killed_one_had_under_way(
+    gateway: Start, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    secret = await key_with_budget(url, tmp_path, BUDGET_USD)
+    model = Model(AFFORDABLE // 4)
+    with valkey() as server:
+        sections = {"state": {"url": server.url}, "database": {"url": url}}
+        async with model.serving(), session_of(secret) as session:
+            killed, other = await asyncio.gather(
+                *(gateway(config(model, **sections)) for _ in range(2))
+            )
+            load = [asyncio.create_task(spend(session, one)) for one in (killed, other)]
+            await model.enough.wait()
+            await kill(killed)
+            await asyncio.gather(*load)
+            assert model.paid <= AFFORDABLE
+            await asyncio.sleep(BACK_WITHIN_S)
+            await spend(session, other)
+            assert AFFORDABLE <= model.paid <= AFFORDABLE + CALLERS
+            await other.stopped()
