@@ -48,8 +48,9 @@ from proxy.limits.budget import Budgets
 from proxy.limits.rate import RateLimits
 from proxy.limits.spending import NOTHING_SPENT, Spending
 from proxy.observability.allowance_gauges import AllowanceGauges, Kept
+from proxy.observability.gauges import Feeds, ProviderGauges
 from proxy.observability.logs import RequestLog
-from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
+from proxy.observability.metrics import Metrics
 from proxy.observability.state_gauges import StateGauges
 from proxy.observability.traces import NoTraces, Traces
 from proxy.pipeline import Pipeline

@@ -114,6 +114,8 @@ def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
     # Of a stream only its beginning is ours alone: later its caller may be slow.
     spent_s = (first_at if record.stream and first_at else ended_at) - started_at
     overhead_s = spent_s - record.upstream_wait_s - record.queue_s
+    if record.stream and record.overhead_s is not None:
+        overhead_s = record.overhead_s  # its head may come long before its first byte
     return (
         record.id,
         record.client_request_id,

@@ -120,7 +120,8 @@ class Record:
     the caller's key, `end_user` whom the body's `user` names. `cost` is `cost_usd` in
     `currency`. A sub-call has the `parent_id` of the request that made it, at `depth`;
     `source` names the part of the gateway that did. `cache` is hit, miss or bypass,
-    `trace_parent` the caller's `traceparent`.
+    `trace_parent` the caller's `traceparent`. `overhead_s` is what was spent here before
+    it was sent, waiting left out; `events` are those of a streamed reply.
 
     `memo` is shared by records of one kind: those that differ in `id`, `peer`, times,
     `bytes_*`, `prompt_tokens`, `completion_tokens` and `cost_usd` only, all of which are
@@ -158,6 +159,8 @@ class Record:
     source: str | None = None
     trace_parent: str | None = None
     first_byte_at: float | None = None
+    overhead_s: float | None = None
+    events: int = 0
     ended_at: float | None = None
     memo: dict[object, Any] | None = None
 

@@ -426,8 +426,12 @@ class Ride(Transfer):
         """Copy what is known to the record, however it ended."""
         record = self.course.record
         if self.sent_at is not None:
+            waited_s = record.upstream_wait_s + record.queue_s
+            record.overhead_s = max(0.0, self.sent_at - record.started_at - waited_s)
             record.upstream_wait_s += (self.head_at or clock.monotonic()) - self.sent_at
         record.first_byte_at = self.first_byte_at
+        if self._passed is not None:
+            record.events = self._passed.events
         if self._watch is not None:
             self._take_usage(self._watch.usage)
             self._estimate(self._watch)

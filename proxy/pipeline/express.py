@@ -326,6 +326,7 @@ class Trip(msgspec.Struct, eq=False):
             record.end_user = end_user(self.members)
         record.bytes_in = len(self.members.body)
         record.bytes_out = size
+        record.overhead_s = self.sent_at - self.started_at
         record.upstream_wait_s = head_at - self.sent_at
         record.first_byte_at = head_at
         return record

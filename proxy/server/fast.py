@@ -19,7 +19,7 @@ from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
 from proxy.core.run import Run
-from proxy.observability.metrics import Tally
+from proxy.observability.counts import Tally
 from proxy.pipeline.express import Express, Trip
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler

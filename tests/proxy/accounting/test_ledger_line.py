@@ -85,6 +85,13 @@ def test_every_column_gets_what_the_record_says() -> None:
     }
 
 
+def test_of_a_stream_the_wait_for_its_first_byte_is_no_overhead() -> None:
+    record = a_record()
+    record.stream, record.first_byte_at, record.ended_at = True, 1003.0, 1009.0
+    record.upstream_wait_s, record.overhead_s = 0.5, 0.25
+    assert as_row(record)["overhead_us"] == 250_000
+
+
 def test_a_record_that_ended_at_once_is_a_line() -> None:
     record = Record("req_1", "models", 1000.0)
     row = as_row(record)

@@ -7,7 +7,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read
 
 from proxy.observability.exposition import dump, merge, render
-from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
+from proxy.observability.gauges import Feeds, ProviderGauges
+from proxy.observability.metrics import Metrics
 from tests.parts.records import record_of
 
 

@@ -9,7 +9,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from proxy.core.types import Attempt, Record
-from proxy.observability.metrics import Feeds, Metrics, ProviderGauges
+from proxy.observability.gauges import Feeds, ProviderGauges
+from proxy.observability.metrics import Metrics
 from tests.parts.records import record_of
 
 
@@ -220,6 +221,7 @@ def test_records_of_one_kind_are_counted_as_ever() -> None:
             "prompt_tokens": n,
             "completion_tokens": 10 * n,
             "cost_usd": 0.5 * (n - 1),
+            "overhead_s": 0.0007 * n,
             "attempts": [Attempt("spark", "q", 200)],
         }
         plain.observe(record(**facts))
@@ -231,6 +233,7 @@ def test_records_of_one_kind_are_counted_as_ever() -> None:
 def test_a_name_that_is_known_no_more_is_no_label_of_remembered_records() -> None:
     made = metrics()
     facts: dict[str, Any] = {"stream": False, "cost_usd": 0.0, "memo": {}}
+    facts |= {"overhead_s": 0.0}
     made.observe(record(**facts))
     made.know_models({"llama"})
     made.observe(record(**facts))
