@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import uvloop
 
 from proxy.accounting.bodies import LONGEST_BYTES
 from tests.parts.http_text import chunk, event_stream_head, head, post, whole
-from tests.parts.inside import CHAT, MESSAGES, OpenSite, Site, open_site
+from tests.parts.inside import CHAT, MESSAGES, OpenSite, Site
 from tests.parts.owner import told
 from tests.parts.scripts import (
     BODY,
@@ -27,17 +25,9 @@ from tests.parts.scripts import (
 )
 from tests.parts.until import until
 
-__all__ = ["open_site"]
-
 ANSWER = b'{"object":"chat.completion","choices":[{"index":0}]}'
 ON = {"logging": {"requestLog": {"bodies": True}}}
 OpenKept = Callable[..., Awaitable[Site]]
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(params=[True, False], ids=["fast door", "ordinary door"])
