@@ -19,10 +19,6 @@ Values = Sequence[object]
 
 LEAVE_OUT: Final = "DO NOTHING"
 
-# The driver writes rows for the wire on the event loop: a millisecond for so many
-# requests, where all 700 of a batch would hold it for three.
-_AT_ONCE: Final = 100
-
 # A list of texts, given as one parameter of JSON.
 _GIVEN: Final = {
     "postgresql": "SELECT json_array_elements_text($1::text::json)",
@@ -53,10 +49,12 @@ async def insert(
     `conflict` is what becomes of one whose key is there already. Where it changes
     that, no key may come twice.
     """
+    if not rows:
+        return
     text = _text(connection, table, conflict)
-    for at in range(0, len(rows), _AT_ONCE):
-        some = [tuple(row) for row in rows[at : at + _AT_ONCE]]
-        await connection.execute_text(text, some)
+    # The driver cuts a batch for itself: of the ledger's largest, 690 requests, it holds
+    # the event loop for 1.9 ms at most. Slices of 100 halved that, for a quarter more CPU.
+    await connection.execute_text(text, [tuple(row) for row in rows])
 
 
 async def insert_one(

@@ -4,7 +4,6 @@ import pytest
 from sqlalchemy import select
 
 from proxy.storage.bulk import insert, insert_one, present
-from proxy.storage.connection import Connection
 from proxy.storage.database import Database
 from proxy.storage.tables import attempts, revisions
 
@@ -40,25 +39,3 @@ async def test_a_row_that_is_there_becomes_what_the_conflict_says(
             assert got == expected
         kept = "(name) DO NOTHING RETURNING value"
         assert await insert_one(connection, revisions, ("a", 1), kept) is None
-
-
-async def test_a_large_batch_is_handed_over_in_slices(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    execute_text = Connection.execute_text
-
-    async def counted(
-        self: Connection, statement: str, values: list[tuple[object, ...]]
-    ) -> object:
-        sizes.append(len(values))
-        return await execute_text(self, statement, values)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Connection, "execute_text", counted)
-    many = [(f"name {number}", number) for number in range(250)]
-    async with database.writing() as connection:
-        await insert(connection, revisions, many)
-    assert sizes == [100, 100, 50]
-    async with database.reading() as connection:
-        found = await connection.execute(select(revisions.c.value))
-        assert set(range(250)) <= set(found.scalars())
