@@ -19,6 +19,7 @@ from jwt.exceptions import PyJWTError
 
 from proxy.core import clock
 from proxy.core.call import Fetch, FetchFailed
+from proxy.core.run import in_task
 
 FRESH_S: Final = 3600.0
 """How long keys are taken as they were read; one withdrawn serves no longer than that."""
@@ -74,6 +75,7 @@ class KeySet:
 
     async def refresh(self) -> None:
         """Ask the issuer, unless somebody just has. Never raises: see `is_known`."""
+        await in_task()
         async with self._alone:
             before, now = self._asked_at, self._now()
             if now - before < PAUSE_S:

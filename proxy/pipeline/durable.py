@@ -18,6 +18,7 @@ import orjson
 
 from proxy.core import clock
 from proxy.core.errors import GatewayFault
+from proxy.core.run import in_task
 from proxy.core.tasks import Tasks
 from proxy.pipeline.stored import MemoryStore, Stored
 from proxy.routing.responses import ResponseOwners
@@ -149,6 +150,7 @@ class DurableStore:
         return waiting or await self._asked(self._table.get(response_id, tenant))
 
     async def _asked(self, work: Any) -> Any:
+        await in_task()
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 return await work

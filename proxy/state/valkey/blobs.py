@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from proxy.core import tasks
+from proxy.core.run import in_task
 from proxy.state.valkey.failures import Failures
 from proxy.state.valkey.link import ERRORS, close, make_client
 from proxy.state.valkey.scripts import BLOB, KEEP
@@ -56,6 +57,7 @@ class ValkeyBlobs:
             return waiting[0]
         if self._standing.is_away:
             return None
+        await in_task()
         try:
             async with asyncio.timeout(GET_S), self._free:
                 found: bytes | None = await self._connected().get(BLOB + key)

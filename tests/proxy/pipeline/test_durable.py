@@ -10,11 +10,19 @@ import pytest
 from proxy.core.errors import CallerFault, GatewayFault
 from proxy.core.tasks import Tasks
 from proxy.pipeline.durable import DurableStore
-from proxy.pipeline.stored import Stored
+from proxy.pipeline.stored import MemoryStore, Stored
 from proxy.routing.responses import ResponseOwners
 from proxy.storage.database import Database
 from proxy.storage.errors import DatabaseAway
 from proxy.storage.responses import ResponseRow, Responses
+from tests.parts.http_text import post, whole
+from tests.parts.inside import RESPONSES, run_site
+from tests.parts.scripts import answers
+
+REPLY = whole(
+    b'{"id":"c1","object":"chat.completion","created":1,"model":"tiny","choices":[{'
+    b'"index":0,"message":{"role":"assistant","content":"Hi."},"finish_reason":"stop"}]}'
+)
 
 
 def stored(number: int, before: Stored | None = None, tenant: str = "a") -> Stored:
@@ -129,3 +137,22 @@ async def test_what_the_database_does_not_take_waits(
         away = False
     async with opened(tmp_path) as store:
         assert await store.get("resp_1", "a") == stored(1)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_callers_at_either_door_go_on_from_what_the_database_has(
+    fast: bool,
+) -> None:
+    chat = {"kind": "openai-compatible"}  # the gateway makes and keeps responses then
+    async with run_site(answers(REPLY), fast=fast, records=True, provider=chat) as site:
+        first = await site.ask(post(RESPONSES, b'{"model":"tiny","input":"Hi"}'))
+        id_ = json.loads(first.body)["id"]
+        durable = site.runtime.translator.talks.store
+        assert isinstance(durable, DurableStore)
+        await durable.write()
+        durable._memory = MemoryStore()  # as after a restart
+        for previous, status in ((id_, 200), ("resp_req_of_nobody", 404)):
+            body = {"model": "tiny", "input": "On", "previous_response_id": previous}
+            reply = await site.ask(post(RESPONSES, json.dumps(body).encode()))
+            assert reply.status == status
+        assert b'"Hi"' in site.upstream.requests[-1].body

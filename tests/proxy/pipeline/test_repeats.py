@@ -164,9 +164,11 @@ async def test_it_forgets_after_its_time(site: Site) -> None:
     assert cached(await ask(site)) == "miss"
 
 
-async def test_gateways_that_share_a_state_share_replies() -> None:
+@pytest.mark.parametrize("fast", [True, False])
+async def test_gateways_that_share_a_state_share_replies(fast: bool) -> None:
     with valkey() as server:
-        shared = {"cache": ON, "state": {"url": server.new_database()}}
+        state = {"url": server.new_database()}
+        shared = {"cache": ON, "state": state, "fast": fast}
         async with run_site(answers(whole(ANSWER)), **shared) as first:
             box = {"endpoint": first.upstream.url}
             async with run_site(provider=box, **shared) as second:

@@ -300,14 +300,15 @@ async def test_tokens_are_taken_and_make_the_first_key_needless() -> None:
         assert (reply.status, code(reply)) == (401, "expired_token")
 
 
+@pytest.mark.parametrize("fast", [True, False])
 async def test_tokens_of_an_issuer_are_checked_with_its_keys(
-    open_upstream: OpenUpstream,
+    open_upstream: OpenUpstream, fast: bool
 ) -> None:
     issuer, stranger = Issuer("ES256"), Issuer("ES256")
     published = json.dumps({"keys": [issuer.jwk]}).encode()
     upstream = await open_upstream(answers(whole(published)))
     jwt = {"jwksUrl": f"{upstream.url}/keys", "algorithms": ["ES256"]}
-    async with guarded_site(script(), auth={"jwt": jwt}) as site:
+    async with guarded_site(script(), auth={"jwt": jwt}, fast=fast) as site:
         claims = {"exp": clock.wall() + 60, "scope": "inference"}
         for token, status in (
             (issuer.sign(claims), 200), (issuer.sign(claims), 200),
@@ -321,12 +322,13 @@ async def test_tokens_of_an_issuer_are_checked_with_its_keys(
     assert asked.target == "/keys"
 
 
+@pytest.mark.parametrize("fast", [True, False])
 async def test_an_issuer_that_is_away_is_no_fault_of_the_caller(
-    open_upstream: OpenUpstream,
+    open_upstream: OpenUpstream, fast: bool
 ) -> None:
     upstream = await open_upstream(answers(whole(b"no keys")))
     jwt = {"jwksUrl": f"{upstream.url}/keys", "algorithms": ["ES256"]}
-    async with guarded_site(script(), auth={"jwt": jwt}) as site:
+    async with guarded_site(script(), auth={"jwt": jwt}, fast=fast) as site:
         token = Issuer("ES256").sign({"exp": clock.wall() + 60})
         reply = await site.ask(post(CHAT, BODY, bearer(token)))
         assert (reply.status, code(reply)) == (502, "upstream_error")
