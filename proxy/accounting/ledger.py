@@ -102,7 +102,6 @@ class Ledger:
         self._task: asyncio.Task[Any] | None = None
         self._woken = asyncio.Event()
         self._ending = False
-        self._noted: list[bytes] = []
 
     async def __aenter__(self) -> Ledger:
         """Takes what was left to the database first: budgets go by what is there."""
@@ -120,7 +119,6 @@ class Ledger:
                 await self._pass()
 
     async def __aexit__(self, *_: object) -> None:
-        self.flush()
         self._ending = True
         self._woken.set()
         try:
@@ -156,25 +154,15 @@ class Ledger:
             disk_errors=spool.disk_errors,
         )
 
-    def append(self, record: Record) -> None:
-        """Note a request, before its reply's last bytes leave. Never raises for want of
-        room.
+    def append(self, *records: Record) -> None:
+        """Note requests in one write, before their replies' last bytes leave. Never
+        raises for want of room.
         """
         if self._waiting_since is None:
             self._waiting_since = self._now()
-        self._spool.put(encode(record, self._epoch_s))
-
-    def note(self, record: Record) -> None:
-        """As `append`, written by `flush`: many records in one go."""
-        if self._waiting_since is None:
-            self._waiting_since = self._now()
-        self._noted.append(encode(record, self._epoch_s))
-
-    def flush(self) -> None:
-        """Write what was noted, before the replies' last bytes leave."""
-        noted, self._noted = self._noted, []
-        if noted:
-            self._spool.put(b"".join(noted), len(noted))
+        epoch_s = self._epoch_s
+        lines = [encode(record, epoch_s) for record in records]
+        self._spool.put(b"".join(lines), len(lines))
 
     async def drain(self) -> bool:
         """Take all that waits to the database; False where it does not take it."""

@@ -21,13 +21,9 @@ def rate_lines(kind: str, headings: Sequence[str], levels: Sequence[Level]) -> s
     at = 0
     if len(levels) > 1:
         at = min(range(len(levels)), key=lambda i: levels[i].remaining)
-    return level_lines(kind, headings[at], levels[at])
-
-
-def level_lines(kind: str, heading: str, level: Level) -> str:
-    """Say how one allowance stands (bench: CPU per request)."""
+    level = levels[at]
     return (
-        f"{heading}{int(level.remaining + 1e-6)}\r\n"
+        f"{headings[at]}{int(level.remaining + 1e-6)}\r\n"
         f"x-ratelimit-reset-{kind}: {duration(level.reset_s)}\r\n"
     )
 

@@ -87,15 +87,16 @@ class RequestLog:
         self._second_text = ""
         self._now = ""
 
-    def write(self, record: Record) -> None:
+    def write(self, *records: Record) -> None:
+        """Write a line each, at the end of the loop's turn at the latest."""
         if self._descriptor is None:
             return
         if not self._waiting:  # those of one turn of the loop share their time
             self._now = self._time()
             if self._soon is not None:
                 self._soon(self.flush)
-        line = self._line
-        self._waiting.append(line(self._now, record))
+        line, now = self._line, self._now
+        self._waiting += [line(now, record) for record in records]
         if self._soon is None:
             self.flush()
 

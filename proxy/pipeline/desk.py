@@ -7,7 +7,7 @@ waits for nothing, and raises nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.accounting.ledger import Ledger
@@ -46,7 +46,7 @@ class Desk:
         `soon` calls back at the end of the loop's turn.
         """
         self._soon = soon
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[tuple[Record, Callable[[], None]]] = []
         self._observe = metrics.observe
         self._write = log.write
         self._ledger = ledger
@@ -64,36 +64,51 @@ class Desk:
         `then` is called once the ledger has the record, which may be at the end of the
         loop's turn: those of one turn go there in one write.
         """
-        try:
-            if self._ledger is None:
-                pass
-            elif then is None or self._soon is None:
-                self._ledger.append(record)
-            else:
-                if not self._waiting:
-                    self._soon(self._flush)
-                self._waiting.append(then)
-                then = None
-                self._ledger.note(record)
-            # Bound to names first: to call what an attribute holds is slower (3.11).
-            observe, write = self._observe, self._write
-            observe(record)
-            write(record)
-            if self._tail is not None and self._tail.is_watched:
-                self._tail.note(record)
-            if self._trace is not None:
-                self._trace(record)
-        except Exception:
-            _log.exception("request %s could not be reported", record.id)
+        soon, waiting = self._soon, self._waiting
+        if then is not None and soon is not None and self._ledger is not None:
+            if not waiting:
+                soon(self._flush)
+            waiting.append((record, then))
+            return
+        self._tell((record,))
         if then is not None:
             then()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        assert self._ledger is not None
-        self._ledger.flush()
-        for then in waiting:
+        self._tell([record for record, _ in waiting])
+        for _, then in waiting:
             try:
                 then()
             except Exception:
                 _log.exception("a reply could not be given")
+
+    def _tell(self, records: Sequence[Record]) -> None:
+        if self._ledger is not None:
+            _each(self._ledger.append, records)
+        # Bound to names first: to call what an attribute holds is slower (3.11).
+        observe, tail, trace = self._observe, self._tail, self._trace
+        if tail is not None and not tail.is_watched:
+            tail = None
+        for record in records:
+            try:
+                observe(record)
+                if tail is not None:
+                    tail.note(record)
+                if trace is not None:
+                    trace(record)
+            except Exception:
+                _log.exception("request %s could not be reported", record.id)
+        _each(self._write, records)
+
+
+def _each(take: Callable[..., None], records: Sequence[Record]) -> None:
+    """Hand over all at once, or one by one where that fails: none is lost by another."""
+    try:
+        take(*records)
+    except Exception:
+        if len(records) > 1:
+            for record in records:
+                _each(take, (record,))
+        else:
+            _log.exception("request %s could not be reported", records[0].id)

@@ -22,6 +22,7 @@ import msgspec
 
 from providers.wire.counts import openai_usage_in
 from providers.wire.members import MalformedJSON, Members, read_members
+from providers.wire.usage import Usage
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import GatewayError
@@ -122,17 +123,17 @@ class Express:
         except MalformedJSON:
             return None
         track = self._track(head, members)
-        if track is None or len(body) > track.resolution.ample_bytes:
+        if track is None or len(body) > track.ample_bytes:
             return None
-        order = track.order
-        if order.set_fields or order.drop_fields:
-            body = members.splice(order.set_fields, order.drop_fields)
-        connection = track.pool.take()
+        if track.edits:
+            body = members.splice(track.order.set_fields, track.order.drop_fields)
+        pool, dispatch, under_way = track.pool, self.dispatch, self.under_way
+        connection = pool.take()
         if connection is None:
             return None
-        lease = self.dispatch.lease_if_all_is_well(track.candidate)
+        lease = dispatch.lease_if_all_is_well(track.candidate)
         if lease is None:
-            track.pool.put_back(connection)
+            pool.put_back(connection)
             return None
         reservation, allowance, toll = None, self._allowance, track.toll
         lines: str | None = ""
@@ -143,10 +144,10 @@ class Express:
             reservation = self._reserved(track.principal, wire.peer, passing)
             lines = None if reservation is None else reservation.lines
         if lines is None:
-            track.pool.put_back(connection)
+            pool.put_back(connection)
             lease.release()
             return None
-        self.dispatch.retries.asked(track.provider_id)
+        dispatch.retries.asked(track.provider_id)
         trip = Trip(
             self,
             wire,
@@ -162,9 +163,9 @@ class Express:
             started_at,
             lease.taken_at,
         )
-        if not self.under_way:
+        if not under_way:
             self._ticker.add(self)
-        self.under_way.add(trip)
+        under_way.add(trip)
         write(connection, "POST", track.lines, body, trip)
         return trip
 
@@ -247,43 +248,34 @@ class Trip(msgspec.Struct, eq=False):
     # -- sink of the connection -----------------------------------------------------
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
-        head_at = clock.monotonic()
+        head_at, memo = clock.monotonic(), head.memo
         try:
-            record = self._answered(head, body, head_at)
+            # What is remembered is asked for without a call (bench: CPU per request).
+            kind, usage = memo.get("kind") or kind_of(head), None
+            if kind.is_answer and b'"error"' not in body and len(body) <= WHOLE_LIMIT:
+                usage = openai_usage_in(body)
+            record = None if usage is None else self._record(usage, head_at, len(body))
         except Exception:  # nothing is lost yet: the whole way sees what is odd
             _log.exception("request %s was not answered at once", self.id)
             record = None
         if record is None:
             self._join().on_whole(head, body)
             return
-        order, express, lease = self.track.order, self.express, self.lease
+        express, lease = self.express, self.lease
         express.under_way.discard(self)
         lease.release()
         if express.dispatch.breaker.tracks or lease.candidate.provider.failures:
             express.dispatch.traffic.answered(lease.candidate)
         record.ended_at = now = clock.monotonic()
-        overhead_s = self.sent_at - self.started_at + now - head_at
         if self.reservation is not None:
             self.reservation.settle(record)
+        overhead_s = self.sent_at - self.started_at + now - head_at
         block = b"%b%b%b" % (
             FREE if record.cost_usd == 0.0 else cost_line(record),
-            head.memo.get(AS_MODEL) or block_for_caller(head),
-            usual_block(record, order, overhead_s, self.lines),
+            memo.get(AS_MODEL) or block_for_caller(head),
+            usual_block(record, self.track.order, overhead_s, self.lines),
         )
         express.desk.report(record, partial(self.wire.give, block, body))
-
-    def _answered(self, head: ReplyHead, body: bytes, head_at: float) -> Record | None:
-        """The record of a whole, good answer; None for every other reply."""
-        # What is remembered is asked for without a call (bench: CPU per request).
-        kind = head.memo.get("kind") or kind_of(head)
-        if not kind.is_answer or b'"error"' in body or len(body) > WHOLE_LIMIT:
-            return None
-        usage = openai_usage_in(body)
-        if usage is None:
-            return None
-        record = self._record(head_at, len(body))
-        note_usage(record, self.track.order, usage)
-        return record
 
     def on_head(self, head: ReplyHead) -> None:
         self._join().on_head(head)
@@ -316,17 +308,19 @@ class Trip(msgspec.Struct, eq=False):
     def _join(self) -> Ride:
         return self.express.take_over(self)
 
-    def _record(self, head_at: float, size: int) -> Record:
-        """What the way of all others would have written down."""
-        record = self.track.record.another()
+    def _record(self, usage: Usage, head_at: float, size: int) -> Record:
+        """What the way of all others would have written down of a good answer."""
+        track, started_at, sent_at = self.track, self.started_at, self.sent_at
+        record = track.record.another()
         record.id = self.id
-        record.started_at = self.started_at
+        record.started_at = started_at
         record.peer = self.wire.peer
-        if self.track.names_user:
-            record.end_user = end_user(self.members)
         record.bytes_in = len(self.members.body)
         record.bytes_out = size
-        record.overhead_s = self.sent_at - self.started_at
-        record.upstream_wait_s = head_at - self.sent_at
+        record.overhead_s = sent_at - started_at
+        record.upstream_wait_s = head_at - sent_at
         record.first_byte_at = head_at
+        if track.names_user:
+            record.end_user = end_user(self.members)
+        note_usage(record, track.order, usage)
         return record

@@ -23,7 +23,8 @@ _CHAT: Final = Dialect.CHAT
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """Who serves such requests while `catalog` is in force, and what is sent there.
+    """Who serves such requests while `catalog` is in force, and what is sent there:
+    bodies of at most `ample_bytes`, as they came where the order has no `edits`.
 
     `lines` are the upstream's head but for the body's framing, `pool` has its
     connections. `toll` is what each of them draws on; where it is None, and while `terms`
@@ -37,6 +38,8 @@ class Track:
     resolution: Resolution
     candidate: Candidate
     order: Order
+    edits: bool
+    ample_bytes: int
     pool: Pool
     lines: bytes
     provider_id: str
@@ -119,6 +122,8 @@ class Tracks:
             resolution,
             candidate,
             order,
+            bool(order.set_fields or order.drop_fields),
+            resolution.ample_bytes,
             self._carrier.client.pool(origin),
             lines,
             config.id,

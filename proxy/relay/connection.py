@@ -275,25 +275,24 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> None:
         self.used = False  # it answers: lost from here on, it was not stale
-        at = 0
         sink = self._sink
-        if (
-            not self._held
-            and sink is not None
-            and self._method != "HEAD"
-            and (found := self._heads.read_again(data)) is not None
-        ):
-            head, at = found
-            self._free(head, is_clean=True)
-            sink.on_whole(head, data[at:])
-            return
-        if self._held:
-            data = self._held + data
-        elif 4 < (end := data.find(b"\r\n\r\n") + 4) <= HEAD_LIMIT:
+        if sink is not None and not self._held and self._method != "HEAD":
+            found = self._heads.read_again(data)
+            if found is not None:
+                head, at = found
+                self._free(head, is_clean=True)
+                sink.on_whole(head, data[at:])
+                return
+        if not self._held and 4 < (end := data.find(b"\r\n\r\n") + 4) <= HEAD_LIMIT:
             head = self._heads.read(data[:end], self._method)
             if head.status >= 200:  # the most usual: a head in one read
                 self._begin(head, data[end:])
                 return
+        self._look_for_head(self._held + data)
+
+    def _look_for_head(self, data: bytes) -> None:
+        """Read on until a head that is no interim one, or keep what is there of it."""
+        at = 0
         while True:
             end = data.find(b"\r\n\r\n", at, at + HEAD_LIMIT)
             if end < 0:
@@ -348,10 +347,11 @@ class Connection(asyncio.Protocol):
         transport = self.transport
         if transport is None:
             return
-        reusable = is_clean and head.keep_alive and not self._sending
         # Nothing of the request may be left in the transport.
         if (
-            reusable
+            is_clean
+            and head.keep_alive
+            and not self._sending
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
         ):

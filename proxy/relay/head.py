@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
+from proxy.core.known_head import KnownHead
 from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase
 
@@ -90,25 +91,20 @@ class HeadReader:
 
     def __init__(self) -> None:
         self._known: dict[bytes, ReplyHead] = {}
-        # Of the last head with a length: what stood before and behind the number.
-        self._before = self._after = b""
+        # The last head with a length.
         self._last: ReplyHead | None = None
+        self._again = KnownHead(b"", b"")
 
     def read_again(self, data: bytes) -> tuple[ReplyHead, int] | None:
         """Find the last head again before a whole body: it, and where the body begins.
 
         Its `length` is that of another reply. None where what came is anything else.
         """
-        before, last = self._before, self._last
-        if last is None or not data.startswith(before):
+        last = self._last
+        if last is None:
             return None
-        start = len(before)
-        end = data.find(b"\r", start, start + 16)
-        number = data[start:end]
-        if end < 0 or not number.isdigit() or not data.startswith(self._after, end):
-            return None
-        end += len(self._after)
-        return (last, end) if len(data) == end + int(number) else None
+        at = self._again.body_at(data)
+        return (last, at) if at else None
 
     def read(self, raw: bytes, method: str) -> ReplyHead:
         """As `read_reply`."""
@@ -124,7 +120,8 @@ class HeadReader:
             head = self._remember(key, read_reply(raw, method))
         if head.status in _BODILESS or head.status < 200:
             return head
-        self._before, self._after, self._last = raw[:start], raw[end:], head
+        if head is not self._last:
+            self._last, self._again = head, KnownHead(raw[:start], raw[end:])
         return head.sized(int(raw[start:end]))
 
     def _read_unsized(self, raw: bytes, method: str) -> ReplyHead:

@@ -129,16 +129,13 @@ class FastHandler(Handler):
 
     def _consider(self, data: bytes) -> None:
         """Take a request off what came, or keep it for more, or leave it."""
-        if (last := self._last) is not None:
-            end, length = last.again(data)
-            if (
-                end
-                and len(data) == end + length
-                and length <= self._door.max_body_bytes
-            ):
+        last = self._last
+        if last is not None and last.known is not None:
+            at = last.known.body_at(data)
+            if at and len(data) - at <= self._door.max_body_bytes:
                 if self._head_timer is not None:
                     self._disarm()
-                self._take(last, data[end:])
+                self._take(last, data[at:])
                 return
         reader = self._door.reader
         end = data.find(b"\r\n\r\n") + 4

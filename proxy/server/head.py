@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from proxy.core.known_head import KnownHead
 from proxy.core.types import Headers
 from proxy.server.ordinary import Destination, client_id, path_params
 from proxy.server.paths import read_target
@@ -53,29 +54,13 @@ class HotTarget:
 class HotHead:
     """A head the fast door takes; everything of it but the body's length.
 
-    `before` and `after` are its bytes on both sides of that number; empty where it is
-    not to be remembered.
+    `known` finds it again by its bytes; None where it is not to be remembered.
     """
 
     where: HotTarget
     headers: Headers
     client_id: str | None
-    before: bytes = field(default=b"", repr=False)  # these hold the caller's key
-    after: bytes = field(default=b"", repr=False)
-
-    def again(self, data: bytes) -> tuple[int, int]:
-        """Find the same head at the beginning of what came: where it ends, and its
-        body's length. Answers (0, 0) where it is another or not all there.
-        """
-        before = self.before
-        if not (before and data.startswith(before)):
-            return 0, 0
-        start = len(before)
-        end = data.find(b"\r", start, start + 11)
-        number = data[start:end]
-        if end < 0 or not number.isdigit() or not data.startswith(self.after, end):
-            return 0, 0
-        return end + len(self.after), int(number)
+    known: KnownHead | None = None
 
 
 class HeadReader:
@@ -112,7 +97,7 @@ class HeadReader:
             if head is None:
                 return None
             if len(key) <= _LONGEST_REMEMBERED:
-                head = replace(head, before=raw[:start], after=raw[end:])
+                head = replace(head, known=KnownHead(raw[:start], raw[end:]))
                 self._remember(key, head)
         return head, int(found[1])
 

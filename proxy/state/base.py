@@ -117,8 +117,9 @@ class RateCounters(Protocol):
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant: ...
 
-    def draw(self, charge: Charge) -> Level | None:
-        """Take a charge that can be had now and is never settled; answers what is left.
+    def draw(self, charge: Charge) -> float | None:
+        """Take a charge that can be had now and is never settled; answers in how many
+        seconds its allowance is full again.
 
         None: nothing was taken, and `try_reserve` tells more.
         """

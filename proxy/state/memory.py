@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from proxy.core import clock
 from proxy.state import gcra
-from proxy.state.base import Bound, Charge, Grant, Level, Seen, State, Where
+from proxy.state.base import Bound, Charge, Grant, Seen, State, Where
 from proxy.state.memory_money import MemoryMoney
 
 K = TypeVar("K")
@@ -126,18 +126,14 @@ class MemoryRates:
         ]
         return Grant(charges, tuple(levels), wait_s)
 
-    def draw(self, charge: Charge) -> Level | None:
-        now, key, full_at = self._now, charge.key, self._full_at
+    def draw(self, charge: Charge) -> float | None:
+        now, full_at, key = self._now, self._full_at, charge.key
         at = now()
         after, wait_s = gcra.take(full_at.get(key, at), at, charge)
         if wait_s:
             return None
-        if key in full_at:
-            full_at[key] = after
-            full_at.move_to_end(key)
-        else:
-            _put(full_at, key, after, self._entries)
-        return gcra.level(after, at, charge.rate)
+        _put(full_at, key, after, self._entries)
+        return after - at
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant:
         return self.try_reserve(charges)

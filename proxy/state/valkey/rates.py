@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from proxy.core import clock
 from proxy.state import gcra
-from proxy.state.base import Charge, Grant, Level, Rate
+from proxy.state.base import Charge, Grant, Rate
 from proxy.state.memory import ENTRIES, MemoryRates
 from proxy.state.valkey.link import Command, News
 from proxy.state.valkey.post import Send
@@ -70,7 +70,7 @@ class ValkeyRates:
         self._ring()
         return await answer
 
-    def draw(self, charge: Charge) -> Level | None:
+    def draw(self, charge: Charge) -> float | None:
         """The server has to be asked, or this process grants its share."""
         return None
 
