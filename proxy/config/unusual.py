@@ -40,6 +40,10 @@ _USUAL: Final = (
           "servers are asked that often, or noticed that late"),
 )  # fmt: skip
 
+_OPERATION_PATHS: Final = (
+    "/chat/completions", "/completions", "/embeddings", "/messages", "/models",
+    "/responses", "/api/chat", "/api/generate",
+)  # fmt: skip
 _SHORTEST_LOCAL: Final = Timeouts(connect=0.5, write=5, first_byte=10, idle=5, whole=30)
 _SHORTEST_CLOUD: Final = Timeouts(connect=1, write=5, first_byte=5, idle=5, whole=10)
 
@@ -76,6 +80,9 @@ def _warn_of_provider(path: Path, provider: ProviderConfig, report: Report) -> N
     if provider.health_check_interval < 5:
         message = f"{provider.health_check_interval:g} s between probes is unusual"
         report.warn((*path, "healthCheckInterval"), message)
+    if provider.base_url.rstrip("/").endswith(_OPERATION_PATHS):
+        message = "ends in the path of a request: what stands before /v1 is enough"
+        report.warn((*path, "endpoint"), message)
     if not provider.tls.verify:
         report.warn((*path, "tls", "verify"), "is off: anybody on the way can listen")
     _warn_of_timeouts((*path, "timeouts"), provider, report)

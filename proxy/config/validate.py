@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -33,6 +35,17 @@ _PLAIN: Final = {
 }
 
 
+# What other tools call it, without case and underscores.
+_OTHER_WORDS: Final[Mapping[str, str]] = MappingProxyType({
+    **dict.fromkeys(("apikey", "apikeyenv", "key", "secret", "token"), "authSecret"),
+    **dict.fromkeys(("address", "apibase", "baseurl", "host", "url"), "endpoint"),
+    **dict.fromkeys(("concurrency", "parallel", "slots"), "maxConcurrent"),
+    "model": "upstreamModel",
+    "modellist": "models",
+    "provider": "providerId",
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Validated:
     """A file whose valid parts are in `file`; providers and models with the place
@@ -50,7 +63,7 @@ def validate(tree: dict[str, Any], report: Report) -> Validated:
     keys = {field.alias: name for name, field in File.model_fields.items()}
     for key in tree:
         if key not in keys:
-            report.error((key,), f"unknown key{did_you_mean(key, _names(keys))}")
+            report.error((key,), f"unknown key{_hint_at_top(key, _names(keys))}")
     providers = _items(ProviderEntry, tree, "providers", report)
     models = _items(ModelConfig, tree, "models", report)
     rest = {
@@ -106,7 +119,7 @@ def _read(model: type[SectionType], raw: Any) -> SectionType:
 def _wording(model: type[BaseModel], fault: Any, place: Path, is_expanded: bool) -> str:
     known = known_keys(model, place[:-1])
     if fault["type"] == "extra_forbidden":
-        return f"unknown key{did_you_mean(str(place[-1]), known)}"
+        return f"unknown key{_hint(str(place[-1]), known)}"
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
     if fault["type"] == "literal_error":
@@ -125,6 +138,18 @@ def _not_one_of(fault: Any, is_expanded: bool) -> str:
         return f"should be {expected}"
     near = did_you_mean(given, re.findall(r"'([^']*)'", expected))
     return f"should be {expected}, not {given!r}{near}"
+
+
+def _hint(key: str, known: Collection[str]) -> str:
+    """The key that is meant: by other tools' word for it, or by a slip of the pen."""
+    meant = _OTHER_WORDS.get(key.lower().replace("_", "").replace("-", ""))
+    return did_you_mean(key if meant not in known else str(meant), known)
+
+
+def _hint_at_top(key: str, known: Collection[str]) -> str:
+    if key in known_keys(File, ("server",)):
+        return f" (did you mean 'server.{key}'?)"
+    return _hint(key, known)
 
 
 def known_keys(model: type[BaseModel], place: Path) -> tuple[str, ...]:

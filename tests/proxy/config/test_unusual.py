@@ -45,6 +45,15 @@ def test_odd_values_of_a_provider(warnings: Faults, rest: str, told: str) -> Non
     assert warnings(text) == [f"1: providers[0].{told}"]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/models/"])
+def test_the_address_of_a_request_is_none_of_a_provider(
+    warnings: Faults, path: str
+) -> None:
+    text = f"providers: [{{id: a, kind: vllm, endpoint: 'http://a.lan{path}'}}]"
+    (told,) = warnings(text)
+    assert told.startswith("1: providers[0].endpoint: ends in the path of a request")
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [

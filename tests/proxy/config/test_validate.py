@@ -18,6 +18,19 @@ PROVIDER = "{id: a, kind: vllm, endpoint: 'http://a.lan', "
     ("text", "told"),
     [
         ("servr: {}", "1: servr: unknown key (did you mean 'server'?)"),
+        ("port: 1", "1: port: unknown key (did you mean 'server.port'?)"),
+        (
+            "providers: [{id: a, kind: openai, api_key: k}]",
+            "1: providers[0].api_key: unknown key (did you mean 'authSecret'?)",
+        ),
+        (
+            "providers: [{id: a, kind: openai, baseUrl: 'http://a.lan'}]",
+            "1: providers[0].baseUrl: unknown key (did you mean 'endpoint'?)",
+        ),
+        (
+            "providers: [{id: a, kind: openai, tls: {secret: k}}]",
+            "1: providers[0].tls.secret: unknown key",
+        ),
         ("server: {prot: 1}", "1: server.prot: unknown key (did you mean 'port'?)"),
         (
             "server: {max_body_bytes: 1}",
