@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from proxy.limits.headers import duration
 from proxy.state.base import Charge, RateCounters
+from proxy.state.gcra import span_s
 
 
 class Toll:
     """Remembered for requests of one kind, until limits change (`Allowance.toll`)."""
 
-    __slots__ = ("_amount", "_charge", "_heading", "_per_s", "_rates")
+    __slots__ = ("_amount", "_heading", "_key", "_per_s", "_period_s", "_rates", "_span_s")
 
     def __init__(self, rates: RateCounters, charge: Charge, heading: str) -> None:
         """`heading` begins what a reply says of it."""
         self._rates = rates
-        self._charge = charge
         self._heading = heading
-        self._amount = charge.rate.amount + 1e-6
-        self._per_s = charge.rate.amount / charge.rate.period_s
+        rate, self._key = charge.rate, charge.key
+        self._span_s, self._period_s = span_s(rate, charge.cost), rate.period_s
+        self._amount, self._per_s = rate.amount + 1e-6, rate.amount / rate.period_s
 
     def pay(self) -> str | None:
         """Take one request's; answers the x-ratelimit-* fields of its reply.
 
         None: nothing was taken, and who refuses or waits is to be asked.
         """
-        full_in_s = self._rates.draw(self._charge)
+        full_in_s = self._rates.draw(self._key, self._span_s, self._period_s)
         if full_in_s is None:
             return None
         return (

@@ -85,30 +85,29 @@ class Desk:
 
     def _tell(self, records: Sequence[Record]) -> None:
         if self._ledger is not None:
-            _each(self._ledger.append, records)
-        # Bound to names first: to call what an attribute holds is slower (3.11).
-        observe, tail, trace = self._observe, self._tail, self._trace
-        if tail is not None and not tail.is_watched:
-            tail = None
-        for record in records:
-            try:
-                observe(record)
-                if tail is not None:
-                    tail.note(record)
-                if trace is not None:
-                    trace(record)
-            except Exception:
-                _log.exception("request %s could not be reported", record.id)
-        _each(self._write, records)
+            _together(self._ledger.append, records)
+        _each(self._observe, records)
+        _together(self._write, records)
+        if self._tail is not None and self._tail.is_watched:
+            _each(self._tail.note, records)
+        if self._trace is not None:
+            _each(self._trace, records)
 
 
-def _each(take: Callable[..., None], records: Sequence[Record]) -> None:
-    """Hand over all at once, or one by one where that fails: none is lost by another."""
+def _each(take: Callable[[Record], None], records: Sequence[Record]) -> None:
+    for record in records:
+        try:
+            take(record)
+        except Exception:
+            _log.exception("request %s could not be reported", record.id)
+
+
+def _together(take: Callable[..., None], records: Sequence[Record]) -> None:
+    """Hand over all or none; one by one where that fails: none is lost by another."""
     try:
         take(*records)
     except Exception:
-        if len(records) > 1:
-            for record in records:
-                _each(take, (record,))
-        else:
+        if len(records) == 1:
             _log.exception("request %s could not be reported", records[0].id)
+        else:
+            _each(take, records)

@@ -34,7 +34,7 @@ class Lease(msgspec.Struct, eq=False):
     candidate: Candidate
     bounds: tuple[Bound, ...]
     taken_at: float
-    give_back: Callable[[Lease, tuple[Bound, ...]], None] | None
+    give_back: Callable[[Lease], None] | None
     waited_s: float | None = None
 
     async def __aenter__(self) -> Lease:
@@ -50,7 +50,7 @@ class Lease(msgspec.Struct, eq=False):
         give_back = self.give_back
         if give_back is not None:
             self.give_back = None
-            give_back(self, self.bounds)
+            give_back(self)
 
 
 class Slots:
@@ -147,12 +147,12 @@ class Slots:
         self._known[candidate] = bounds
         return bounds
 
-    def _take_back(self, lease: Lease, bounds: tuple[Bound, ...]) -> None:
-        now, freed = self._now, self._freed
+    def _take_back(self, lease: Lease) -> None:
+        now, freed, bounds = self._now, self._freed, lease.bounds
         self._counts.give_back(bounds)
-        provider = lease.candidate.provider
         # A reload may have put another object in its place, which counts on.
-        (self.registry.get(provider.config.id) or provider).active -= 1
+        provider = self.registry.get(bounds[0][0]) or lease.candidate.provider
+        provider.active -= 1
         freed(lease, now() - lease.taken_at)
 
     def _show(self) -> None:

@@ -117,11 +117,12 @@ class RateCounters(Protocol):
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant: ...
 
-    def draw(self, charge: Charge) -> float | None:
-        """Take a charge that can be had now and is never settled; answers in how many
-        seconds its allowance is full again.
+    def draw(self, key: str, span_s: float, period_s: float) -> float | None:
+        """Take what can be had now and is never settled; answers in how many seconds
+        the allowance is full again.
 
-        None: nothing was taken, and `try_reserve` tells more.
+        It takes `span_s` to fill up again what is taken, and `period_s` for the whole of
+        it. None: nothing was taken, and `try_reserve` tells more.
         """
         ...
 

@@ -126,14 +126,17 @@ class MemoryRates:
         ]
         return Grant(charges, tuple(levels), wait_s)
 
-    def draw(self, charge: Charge) -> float | None:
-        now, full_at, key = self._now, self._full_at, charge.key
+    def draw(self, key: str, span_s: float, period_s: float) -> float | None:
+        now, full_at = self._now, self._full_at
         at = now()
-        after, wait_s = gcra.take(full_at.get(key, at), at, charge)
-        if wait_s:
+        left_s = full_at.get(key, at) - at
+        if left_s < 0.0:
+            left_s = 0.0
+        left_s += span_s
+        if left_s - period_s > gcra.TOLERANCE_S:
             return None
-        _put(full_at, key, after, self._entries)
-        return after - at
+        _put(full_at, key, at + left_s, self._entries)
+        return left_s
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant:
         return self.try_reserve(charges)

@@ -70,7 +70,7 @@ class ValkeyRates:
         self._ring()
         return await answer
 
-    def draw(self, charge: Charge) -> float | None:
+    def draw(self, key: str, span_s: float, period_s: float) -> float | None:
         """The server has to be asked, or this process grants its share."""
         return None
 

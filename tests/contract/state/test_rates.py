@@ -148,9 +148,8 @@ def test_a_refund_never_grants_more_than_the_real_costs_leave(
 
 
 async def test_a_charge_is_drawn_where_it_can_be_had_here(state: State) -> None:
-    charge = Charge("a", PER_MINUTE, 1)
     drawn = 0
-    while (full_in_s := state.rates.draw(charge)) is not None:
+    while (full_in_s := state.rates.draw("a", 1.0, 60.0)) is not None:
         drawn += 1
         assert full_in_s == pytest.approx(drawn)
     assert drawn in (0, 60)  # none where a server counts
