@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.core.call import Pausable, Reply, Tunnel
+from proxy.core.passed_reply import PassedReply
 from proxy.core.types import Pair
 
 _field: Final = re.compile(
@@ -135,36 +136,14 @@ class Collected:
         return self._pieces.caught()
 
 
-class Copied:
+class Copied(PassedReply):
     """A Reply that goes through to another, and is kept beside."""
 
+    __slots__ = ("_pieces",)
+
     def __init__(self, reply: Reply, limit_bytes: int) -> None:
-        self._reply = reply
+        super().__init__(reply)
         self._pieces = _Pieces(limit_bytes)
-
-    @property
-    def started(self) -> bool:
-        return self._reply.started
-
-    @property
-    def ended(self) -> bool:
-        return self._reply.ended
-
-    @property
-    def gone(self) -> bool:
-        return self._reply.gone
-
-    @property
-    def paused(self) -> bool:
-        return self._reply.paused
-
-    @property
-    def bytes_out(self) -> int:
-        return self._reply.bytes_out
-
-    @property
-    def status(self) -> int:
-        return self._reply.status
 
     def start(
         self,
@@ -174,7 +153,7 @@ class Copied:
         block: bytes = b"",
     ) -> None:
         self._pieces.start(status, headers, block)
-        self._reply.start(status, headers, length, block)
+        super().start(status, headers, length, block)
 
     def whole(
         self, status: int, headers: Sequence[Pair], body: bytes, block: bytes = b""
@@ -182,30 +161,23 @@ class Copied:
         self._pieces.start(status, headers, block)
         self._pieces.add(body)
         self._pieces.end()
-        self._reply.whole(status, headers, body, block)
+        super().whole(status, headers, body, block)
 
     def write(self, data: bytes) -> None:
         self._pieces.add(data)
-        self._reply.write(data)
-
-    def forward(self, frame: bytes, size: int) -> bool:
-        """Answer that it is to be written: what passes is looked at here."""
-        return False
+        super().write(data)
 
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         self._pieces.end()
-        self._reply.end(trailers)
+        super().end(trailers)
 
     def abort(self) -> None:
         self._pieces.drop()
-        self._reply.abort()
-
-    def feed_from(self, source: Pausable | None) -> None:
-        self._reply.feed_from(source)
+        super().abort()
 
     def upgrade(self, headers: Sequence[Pair], tunnel: Tunnel) -> Pausable:
         self._pieces.drop()
-        return self._reply.upgrade(headers, tunnel)
+        return super().upgrade(headers, tunnel)
 
     def caught(self) -> Caught | None:
         """Answer the copy; None if it broke off or was larger than the bound."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.accounting.bodies import BodyLog, Copy
-from proxy.core.call import Body, Call, Pausable, Reply, Tunnel
+from proxy.core.call import Body, Call, Reply
+from proxy.core.passed_reply import PassedReply
 from proxy.core.types import Pair
 
 Serve = Callable[[Call, Reply, Callable[[], object] | None], Coroutine[Any, Any, None]]
@@ -91,47 +92,14 @@ def _known(_: bytes) -> None:
     """What was copied when the call began is not copied again."""
 
 
-class CopiedReply:
+class CopiedReply(PassedReply):
     """Implements core.call.Reply over another."""
 
-    __slots__ = ("_copy", "_reply")
+    __slots__ = ("_copy",)
 
     def __init__(self, reply: Reply, copy: Copy) -> None:
-        self._reply = reply
+        super().__init__(reply)
         self._copy = copy
-
-    @property
-    def started(self) -> bool:
-        return self._reply.started
-
-    @property
-    def ended(self) -> bool:
-        return self._reply.ended
-
-    @property
-    def gone(self) -> bool:
-        return self._reply.gone
-
-    @property
-    def paused(self) -> bool:
-        return self._reply.paused
-
-    @property
-    def bytes_out(self) -> int:
-        return self._reply.bytes_out
-
-    @property
-    def status(self) -> int:
-        return self._reply.status
-
-    def start(
-        self,
-        status: int,
-        headers: Sequence[Pair],
-        length: int | None,
-        block: bytes = b"",
-    ) -> None:
-        self._reply.start(status, headers, length, block)
 
     def whole(
         self, status: int, headers: Sequence[Pair], body: bytes, block: bytes = b""
@@ -155,15 +123,3 @@ class CopiedReply:
         begin = frame.index(b"\r\n") + 2
         self._copy.add(frame[begin : begin + size])
         return True
-
-    def end(self, trailers: Sequence[Pair] = ()) -> None:
-        self._reply.end(trailers)
-
-    def abort(self) -> None:
-        self._reply.abort()
-
-    def feed_from(self, source: Pausable | None) -> None:
-        self._reply.feed_from(source)
-
-    def upgrade(self, headers: Sequence[Pair], tunnel: Tunnel) -> Pausable:
-        return self._reply.upgrade(headers, tunnel)
