@@ -13,7 +13,6 @@ import orjson
 
 from providers.base import Prepared
 from providers.wire.dialect import Framing
-from providers.wire.translate.events import ToolCallStart
 from providers.wire.translate.mapping import all_parts
 from providers.wire.translate.request import (
     Audio,
@@ -26,13 +25,13 @@ from providers.wire.translate.request import (
     Tool,
     ToolCall,
 )
-from providers.wire.translate.streams import StreamReader, StreamWriter
 from proxy.pipeline.talk import Talks
 from proxy.pipeline.translation import (
     Errand,
     Said,
     Speaker,
     Unreadable,
+    Unstreamed,
     left_out,
     prepare,
 )
@@ -77,14 +76,12 @@ def write_count(talks: Talks, errand: Errand, asked: Request) -> Count:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Count:
+class Count(Unstreamed):
     """A question for the number of tokens. Implements Translation."""
 
     prepared: Prepared
     body: bytes
     applied: tuple[str, ...]
-    framing: Framing = Framing.PLAIN
-    their_framing: Framing = Framing.PLAIN
 
     def say(self, body: bytes, who: Speaker) -> Said:
         try:
@@ -92,15 +89,3 @@ class Count:
         except (ValueError, KeyError, TypeError) as error:
             raise Unreadable("its answer holds no count") from error
         return Said(orjson.dumps({"input_tokens": found}), Framing.PLAIN, None)
-
-    def reader(self, who: Speaker, limit_bytes: int) -> StreamReader:
-        raise Unreadable("it streams a count")
-
-    def writer(self, who: Speaker) -> StreamWriter:
-        raise Unreadable("it streams a count")
-
-    def note_call(self, call: ToolCallStart) -> None: ...
-
-    def settle(self, writer: StreamWriter, who: Speaker) -> None: ...
-
-    def let_go(self) -> None: ...

@@ -12,15 +12,14 @@ import orjson
 from providers.base import Prepared
 from providers.wire import embeddings
 from providers.wire.dialect import Framing
-from providers.wire.translate.events import ToolCallStart
 from providers.wire.translate.problems import Refused
-from providers.wire.translate.streams import StreamReader, StreamWriter
 from proxy.core import clock
 from proxy.pipeline.translation import (
     Errand,
     Said,
     Speaker,
     Unreadable,
+    Unstreamed,
     left_out,
     prepare,
     refusal,
@@ -47,7 +46,7 @@ def write_vectors(errand: Errand, wanted: embeddings.Wanted) -> Embedding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedding:
+class Embedding(Unstreamed):
     """Implements Translation; there is no stream of embeddings."""
 
     errand: Errand
@@ -55,8 +54,6 @@ class Embedding:
     prepared: Prepared
     body: bytes
     applied: tuple[str, ...]
-    framing: Framing = Framing.PLAIN
-    their_framing: Framing = Framing.PLAIN
 
     def say(self, body: bytes, who: Speaker) -> Said:
         try:
@@ -70,15 +67,3 @@ class Embedding:
             self.errand.caller.name, vectors, self.wanted, self.errand.model, elapsed_ns
         )
         return Said(orjson.dumps(document), Framing.PLAIN, vectors.usage)
-
-    def reader(self, who: Speaker, limit_bytes: int) -> StreamReader:
-        raise Unreadable("it streams embeddings")
-
-    def writer(self, who: Speaker) -> StreamWriter:
-        raise Unreadable("it streams embeddings")
-
-    def note_call(self, call: ToolCallStart) -> None: ...
-
-    def settle(self, writer: StreamWriter, who: Speaker) -> None: ...
-
-    def let_go(self) -> None: ...

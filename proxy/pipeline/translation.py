@@ -111,6 +111,26 @@ class Translation(Protocol):
         ...
 
 
+class Unstreamed:
+    """The part of a Translation that is the same where there is never a stream."""
+
+    __slots__ = ()
+    framing: Final = Framing.PLAIN
+    their_framing: Final = Framing.PLAIN
+
+    def reader(self, who: Speaker, limit_bytes: int) -> StreamReader:
+        raise Unreadable("it streams what has no streams")
+
+    def writer(self, who: Speaker) -> StreamWriter:
+        raise Unreadable("it streams what has no streams")
+
+    def note_call(self, call: ToolCallStart) -> None: ...
+
+    def settle(self, writer: StreamWriter, who: Speaker) -> None: ...
+
+    def let_go(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """Of the call what an answer must tell: its id, when it came (monotonic), for whom

@@ -39,6 +39,18 @@ def common() -> argparse.ArgumentParser:
     return made
 
 
+def add_filters(made: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Let a report be narrowed by these."""
+    for name in names:
+        made.add_argument(f"--{name}", help=f"only of this {name}")
+
+
+def filters(given: argparse.Namespace, names: Iterable[str]) -> dict[str, str]:
+    """Those of the filters that were given."""
+    found = {name: getattr(given, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def answered(
     work: Callable[[], int], flags: Mapping[str, str] = MappingProxyType({})
 ) -> int:

@@ -13,9 +13,11 @@ from proxy.accounting.queries import Queries
 from proxy.accounting.shapes import shown_row
 from proxy.reports.command import (
     FINE,
+    add_filters,
     answered,
     ask,
     common,
+    filters,
     read_config,
     say,
     say_json,
@@ -40,9 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
 
     def work() -> int:
-        asked = {name: getattr(given, name) for name in _FILTERS}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        asked["since"] = given.last
+        asked = {**filters(given, _FILTERS), "since": given.last}
         report: Analysis = ask(
             read_config(given.config), lambda queries: analyze(queries, asked)
         )
@@ -64,8 +64,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--last", default="1h", metavar="SPAN", help="such as 30m, 24h, 7d (1h)"
     )
-    for name in _FILTERS:
-        made.add_argument(f"--{name}", help=f"only of this {name}")
+    add_filters(made, _FILTERS)
     return made
 
 

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from proxy.reports.command import (
     FINE,
+    add_filters,
     answered,
     ask,
     common,
+    filters,
     read_config,
     say,
     say_json,
@@ -33,9 +35,7 @@ def run(arguments: Sequence[str]) -> int:
 
     def work() -> int:
         config = read_config(given.config)
-        asked = {name: getattr(given, name) for name in _FILTERS}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        asked |= {"since": given.last, "by": given.by}
+        asked = {**filters(given, _FILTERS), "since": given.last, "by": given.by}
         found = ask(config, lambda queries: queries.usage(asked))
         currency = config.metrics.currency
         if given.json:
@@ -60,8 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "--by", default="key,model,day", metavar="LIST",
         help="any of key, model, day, provider, tenant (key,model,day)",
     )  # fmt: skip
-    for name in _FILTERS:
-        made.add_argument(f"--{name}", help=f"only of this {name}")
+    add_filters(made, _FILTERS)
     return made
 
 
