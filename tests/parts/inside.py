@@ -165,12 +165,13 @@ OpenSite = Callable[..., Awaitable[Site]]
 async def run_site(
     script: Script | None = None,
     *,
-    fast: bool = False,
+    fast: bool = True,
     records: bool = False,
     **sections: Any,
 ) -> AsyncIterator[Site]:
     """Serve while the block runs. `sections` are those of the configuration; with
-    `records` they are kept in a database.
+    `records` they are kept in a database. The fast door is open unless told, as it is
+    for people: behind it a call begins without a task.
     """
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(

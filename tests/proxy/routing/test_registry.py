@@ -99,6 +99,24 @@ def test_counts_failures_in_a_row() -> None:
     assert (provider.failures, provider.last_error) == (0, None)
 
 
+def test_addresses_that_are_lacking_are_few_and_forgotten_on_reload() -> None:
+    known = registry(config("a"))
+    provider = get(known, "a")
+    heard: list[str] = []
+    known.on_change(lambda: heard.append("x"))
+    known.lacks(provider, "m", "responses")
+    assert not heard  # no such request is remembered in a way of its own
+    known.lacks(provider, "m", "chat")
+    assert heard
+    assert provider.absent == {("m", "responses"), ("m", "chat")}
+    for number in range(1000):
+        known.lacks(provider, f"m{number}", "responses")
+    assert 0 < len(provider.absent) <= 256
+    known.load([config("a")])
+    assert get(known, "a") is provider
+    assert not provider.absent
+
+
 def test_offline_provider_keeps_its_models() -> None:
     known = registry(config("a"))
     provider = get(known, "a")

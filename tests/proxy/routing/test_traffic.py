@@ -198,6 +198,16 @@ async def test_a_provider_that_is_up_again_serves_at_once(bench: Bench) -> None:
     assert not bench.breaker.allows(bench.qwen.where)
 
 
+async def test_what_was_lacking_may_be_there_after_an_outage(bench: Bench) -> None:
+    bench.ended(Ending.NOT_THERE, absent="responses")
+    assert bench.qwen.lacks("responses")
+    assert not bench.llama.lacks("responses")
+    bench.fail(Ending.UNREACHABLE)
+    bench.world.serve(BASE, "vllm", "qwen")
+    await bench.health.check(bench.provider)
+    assert not bench.qwen.lacks("responses")
+
+
 @pytest.mark.parametrize("ending", [e for e in Ending if e is not Ending.UNREACHABLE])
 def test_what_passes_as_it_is_opens_no_circuit(bench: Bench, ending: Ending) -> None:
     for _ in range(3 * THRESHOLD):
