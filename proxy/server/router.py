@@ -10,6 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from proxy.core.errors import CallerFault
 
 ANY: Final = "*"
+_BASE: Final = "/v1"
 
 
 class Row(Protocol):
@@ -51,7 +52,7 @@ class Router(Generic[R]):
         """Raises CallerFault `not_found` or `method_not_allowed`."""
         rows, params = self._at(path)
         if not rows:
-            raise CallerFault("not_found", "There is no such route.")
+            raise CallerFault("not_found", f"There is no such route.{self._hint(path)}")
         return Match(_choose(rows, method), params)
 
     def rows(self, path: str) -> Mapping[str, R]:
@@ -61,6 +62,13 @@ class Router(Generic[R]):
     def allowed(self, path: str) -> tuple[str, ...]:
         """The methods that a path takes."""
         return _allowed(self.rows(path))
+
+    def _hint(self, path: str) -> str:
+        """Tell whose base URL lacks its end what it should be."""
+        meant = _BASE + path
+        if meant not in self._exact:
+            return ""
+        return f" {meant} is one: the base URL of clients ends in {_BASE}."
 
     def _at(self, path: str) -> tuple[Mapping[str, R], Mapping[str, str]]:
         rows = self._exact.get(path)

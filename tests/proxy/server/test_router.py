@@ -28,6 +28,15 @@ ROWS = (
 )
 
 
+def test_a_base_url_that_lacks_its_end_is_told(router: Router[Row]) -> None:
+    with pytest.raises(CallerFault) as caught:
+        router.match("POST", "/chat")
+    assert "/v1/chat is one: the base URL of clients ends in /v1" in str(caught.value)
+    for path in ("/chat/", "/nowhere", "/tools"):
+        with pytest.raises(CallerFault, match=r"There is no such route\.$"):
+            router.match("POST", path)
+
+
 @pytest.fixture
 def router() -> Router[Row]:
     return Router(ROWS, ("/v1/tools", "/v1/images/store"))
