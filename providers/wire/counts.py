@@ -35,6 +35,7 @@ class _OpenAICounts(msgspec.Struct):
 
 class _OpenAIReply(msgspec.Struct):
     usage: _OpenAICounts | None = None
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _openai_counts: Final = msgspec.json.Decoder(_OpenAICounts)
@@ -57,12 +58,15 @@ def openai_usage(raw: msgspec.Raw | None) -> Usage | None:
 
 
 def openai_usage_in(reply: bytes) -> Usage | None:
-    """Read the usage of a whole reply in one go; None where its shape is unusual."""
+    """Read the usage of a whole reply in one go; None where its shape is unusual, or it
+    has an `error`.
+    """
     try:
-        counts = _openai_reply.decode(reply).usage
+        found = _openai_reply.decode(reply)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    if counts is None:
+    counts = found.usage
+    if counts is None or found.error is not msgspec.UNSET:
         return None
     if counts.prompt_tokens_details is counts.completion_tokens_details is None:
         prompt = counts.prompt_tokens

@@ -30,13 +30,10 @@ _CURRENCY: Final = COLUMNS.index("currency")
 _LONGEST_LINE: Final = 4096
 _LONGEST_TEXT: Final = 128
 _MOST_ATTEMPTS: Final = 8
-# How those are written in which the records of one kind differ.
-_PLACES: Final = {
-    "id": '"%s"', "started_us": "%d", "prompt_tokens": "%d", "completion_tokens": "%d",
-    "cost_usd": "%r", "duration_us": "%d", "first_token_us": "%d", "overhead_us": "%d",
-    "bytes_in": "%d", "bytes_out": "%d",
-}  # fmt: skip
+# How many columns differ among records of one kind: they come first.
+_VARYING: Final = COLUMNS.index("completion_tokens") + 1
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
+_dumps: Final = orjson.dumps
 _NOTHING: Final = {
     "depth": 0,
     "stream": False,
@@ -49,8 +46,8 @@ _NOTHING: Final = {
 def encode(record: Record, epoch_s: float) -> bytes:
     """`epoch_s` is what to add to the record's times for seconds since 1970."""
     memo = record.memo
-    if memo is not None and (template := memo.get(encode) or _template(record, memo)):
-        return _filled(template, record, epoch_s)
+    if memo is not None and (tail := memo.get(encode) or _tail(record, memo)):
+        return _written(record, epoch_s, tail)
     values = _values(record, epoch_s)
     try:
         line = orjson.dumps(values, option=_NEWLINE)
@@ -59,46 +56,40 @@ def encode(record: Record, epoch_s: float) -> bytes:
     return line if len(line) <= _LONGEST_LINE else _shortened(values)
 
 
-def _filled(template: str, record: Record, epoch_s: float) -> bytes:
-    """Write what differs among records of one kind, in the order of the columns."""
+def _written(record: Record, epoch_s: float, tail: bytes) -> bytes:
+    """Write what differs among records of one kind, which comes first of the columns."""
     started_at, first_at = record.started_at, record.first_byte_at
     took_s = record.ended_at - started_at  # type: ignore[operator]
     overhead_s = took_s - record.upstream_wait_s
     return (
-        template
-        % (
-            record.id,
-            (started_at + epoch_s) * 1e6,
-            record.prompt_tokens,
-            record.completion_tokens,
-            record.cost_usd,
-            took_s * 1e6,
-            (first_at - started_at) * 1e6,  # type: ignore[operator]
-            overhead_s * 1e6 if overhead_s > 0.0 else 0,
-            record.bytes_in,
-            record.bytes_out,
-        )
-    ).encode()
+        _dumps(
+            (
+                record.id,
+                int((started_at + epoch_s) * 1e6),
+                int(took_s * 1e6),
+                int((first_at - started_at) * 1e6),  # type: ignore[operator]
+                int(overhead_s * 1e6) if overhead_s > 0.0 else 0,
+                record.cost_usd,
+                record.bytes_in,
+                record.bytes_out,
+                record.prompt_tokens,
+                record.completion_tokens,
+            )
+        )[:-1]
+        + tail
+    )
 
 
-def _template(record: Record, memo: dict[object, Any]) -> str:
-    """The line of such a record with places for what differs; empty where it cannot be
-    written so.
-    """
-    *values, tried = _values(record, 0.0)
+def _tail(record: Record, memo: dict[object, Any]) -> bytes:
+    """What ends the line of all such records; empty where it cannot be written so."""
     try:
-        parts = [
-            _PLACES.get(name) or orjson.dumps(value).decode().replace("%", "%%")
-            for name, value in zip(COLUMNS, values, strict=True)
-        ]
-        parts.append(orjson.dumps(tried).decode().replace("%", "%%"))
+        tail = b"," + _dumps(_values(record, 0.0)[_VARYING:], option=_NEWLINE)[1:]
     except TypeError:
-        return ""
-    line = f"[{','.join(parts)}]\n"
-    if len(line) > _LONGEST_LINE // 2:
-        return ""
-    memo[encode] = line
-    return line
+        return b""
+    if len(tail) > _LONGEST_LINE // 2:
+        return b""
+    memo[encode] = tail
+    return tail
 
 
 def row_of(record: Record, epoch_s: float, currency: str, per_usd: float) -> Row:
@@ -118,10 +109,21 @@ def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
         overhead_s = record.overhead_s  # its head may come long before its first byte
     return (
         record.id,
+        int((started_at + epoch_s) * 1e6),
+        int((ended_at - started_at) * 1e6),
+        None if first_at is None else int((first_at - started_at) * 1e6),
+        int(overhead_s * 1e6) if overhead_s > 0.0 else 0,
+        record.cost_usd,
+        record.bytes_in,
+        record.bytes_out,
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.cached_tokens,
+        record.cache_write_tokens,
+        record.reasoning_tokens,
         record.client_request_id,
         record.parent_id,
         record.depth,
-        int((started_at + epoch_s) * 1e6),
         record.tenant,
         record.key,
         record.end_user,
@@ -133,22 +135,11 @@ def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
         record.status,
         record.code,
         1 if record.stream else 0,  # SQLite's driver is slow with anything but numbers
-        record.prompt_tokens,
-        record.completion_tokens,
-        record.cached_tokens,
-        record.cache_write_tokens,
-        record.reasoning_tokens,
         record.usage_source,
-        record.cost_usd,
         record.cost,
         record.currency,
-        int((ended_at - started_at) * 1e6),
-        None if first_at is None else int((first_at - started_at) * 1e6),
         int(record.queue_s * 1e6),
-        int(overhead_s * 1e6) if overhead_s > 0.0 else 0,
         record.cache,
-        record.bytes_in,
-        record.bytes_out,
         record.user_agent,
         record.source,
         [

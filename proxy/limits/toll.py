@@ -14,7 +14,15 @@ from proxy.state.gcra import span_s
 class Toll:
     """Remembered for requests of one kind, until limits change (`Allowance.toll`)."""
 
-    __slots__ = ("_amount", "_heading", "_key", "_per_s", "_period_s", "_rates", "_span_s")
+    __slots__ = (
+        "_amount",
+        "_heading",
+        "_key",
+        "_per_s",
+        "_period_s",
+        "_rates",
+        "_span_s",
+    )
 
     def __init__(self, rates: RateCounters, charge: Charge, heading: str) -> None:
         """`heading` begins what a reply says of it."""

@@ -252,7 +252,7 @@ class Trip(msgspec.Struct, eq=False):
         try:
             # What is remembered is asked for without a call (bench: CPU per request).
             kind, usage = memo.get("kind") or kind_of(head), None
-            if kind.is_answer and b'"error"' not in body and len(body) <= WHOLE_LIMIT:
+            if kind.is_answer and len(body) <= WHOLE_LIMIT:
                 usage = openai_usage_in(body)
             record = None if usage is None else self._record(usage, head_at, len(body))
         except Exception:  # nothing is lost yet: the whole way sees what is odd

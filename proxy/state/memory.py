@@ -129,10 +129,8 @@ class MemoryRates:
     def draw(self, key: str, span_s: float, period_s: float) -> float | None:
         now, full_at = self._now, self._full_at
         at = now()
-        left_s = full_at.get(key, at) - at
-        if left_s < 0.0:
-            left_s = 0.0
-        left_s += span_s
+        stands = full_at.get(key, at)
+        left_s = stands - at + span_s if stands > at else span_s
         if left_s - period_s > gcra.TOLERANCE_S:
             return None
         _put(full_at, key, at + left_s, self._entries)
