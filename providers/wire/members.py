@@ -226,10 +226,11 @@ def _check_encoding(body: bytes) -> None:
 
 def _lengthened(body: bytes, added: Mapping[str, bytes]) -> bytes:
     """Add members at the end of a body that has some, and no white space."""
-    members = [
-        b"%b:%b" % (json.dumps(name).encode(), text) for name, text in added.items()
-    ]
-    return b"%b,%b}" % (body[:-1], b",".join(members))
+    parts: list[bytes | memoryview] = [memoryview(body)[:-1]]
+    for name, text in added.items():
+        parts += b",", json.dumps(name).encode(), b":", text
+    parts.append(b"}")
+    return b"".join(parts)
 
 
 def _is_same(raw: msgspec.Raw, text: bytes) -> bool:

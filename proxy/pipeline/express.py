@@ -56,6 +56,10 @@ JOIN_S: Final = 1.0
 said while nothing comes."""
 
 
+MOST_BYTES: Final = 256 << 10
+"""A larger body is not brought here, lest it be read twice: it is long under way."""
+
+
 class Where(Protocol):
     """A request line of a hot row."""
 

@@ -13,6 +13,7 @@ from providers.wire.hold import EventTooLarge, Hold
 from providers.wire.ndjson import NDJSONHold
 from providers.wire.watch import Watch
 from proxy.core.call import Reply
+from proxy.core.pieces import Pieces
 from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase
 from proxy.relay.framing import whole_size_line
@@ -56,8 +57,7 @@ class Gathered:
         self._limit = limit_bytes
         self._overflow = overflow
         self._onward: Mode | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._pieces = Pieces()
         self.body: bytes | None = b""
         self.received = 0
 
@@ -67,20 +67,18 @@ class Gathered:
             self._onward.data(data)
             return
         if self._overflow is None:
-            data = data[: self._limit - self._size]
+            data = data[: self._limit - self._pieces.size]
         if not data:
             return
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size > self._limit:
+        self._pieces.add(data)
+        if self._pieces.size > self._limit:
             self._spill()
 
     def end(self, trailers: tuple[Pair, ...]) -> None:
         if self._onward is not None:
             self._onward.end(trailers)
         else:
-            pieces = self._pieces
-            self.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self.body = self._pieces.take()
 
     def whole(self, data: bytes) -> None:
         if len(data) <= self._limit:
@@ -95,9 +93,7 @@ class Gathered:
     def _spill(self) -> None:
         assert self._overflow is not None
         self._onward, self.body = self._overflow(), None
-        for piece in self._pieces:
-            self._onward.data(piece)
-        self._pieces.clear()
+        self._onward.data(self._pieces.take())
 
 
 class Plain:

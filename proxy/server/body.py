@@ -9,6 +9,7 @@ from aiohttp import StreamReader
 from aiohttp.web import RequestPayloadError
 
 from proxy.core.errors import CallerFault
+from proxy.core.pieces import Pieces
 
 
 class StreamedBody:
@@ -35,14 +36,12 @@ class StreamedBody:
     async def read(self, limit_bytes: int) -> bytes:
         if self.length is not None and self.length > limit_bytes:
             raise body_is_too_large(limit_bytes)
-        pieces: list[bytes] = []
-        size = 0
+        pieces = Pieces()
         async for piece in self.chunks():
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit_bytes:
+            pieces.add(piece)
+            if pieces.size > limit_bytes:
                 raise body_is_too_large(limit_bytes)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return pieces.take()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._on_first_read is not None:

@@ -18,9 +18,10 @@ from aiohttp import web
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
+from proxy.core.pieces import Pieces
 from proxy.core.run import Run
 from proxy.observability.counts import Tally
-from proxy.pipeline.express import Express, Trip
+from proxy.pipeline.express import MOST_BYTES, Express, Trip
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
@@ -66,7 +67,6 @@ class FastHandler(Handler):
         "_data_at",
         "_door",
         "_going_on",
-        "_have",
         "_last",
         "_left_to_aiohttp",
         "_pending",
@@ -84,8 +84,7 @@ class FastHandler(Handler):
         self._pending: tuple[HotHead, int] | None = None
         # An unfinished head; once `_pending`, its body so far; during a call, and
         # while its reply is not read, what the caller already sends behind it.
-        self._pieces: list[bytes] = []
-        self._have = 0
+        self._pieces = Pieces()
         self._going_on = False
         self._body_timer: asyncio.TimerHandle | None = None
         self._data_at = 0.0
@@ -96,14 +95,14 @@ class FastHandler(Handler):
         elif self._run is not None or self._paused:
             self._keep(data)
             # A caller that sends on, and does not wait or does not read, is held back.
-            if self._have > HEAD_LIMIT and not self._buffer_paused:
+            if self._pieces.size > HEAD_LIMIT and not self._buffer_paused:
                 self._pause_reading_for_buffer()
         elif self._pending is not None:
             self._keep(data)
             self._continue(self._pending)
-        elif self._pieces:
+        elif self._pieces.size:
             self._keep(data)
-            self._consider(self._take_kept())
+            self._consider(self._pieces.take())
         else:
             self._consider(data)
 
@@ -113,11 +112,11 @@ class FastHandler(Handler):
         super().connection_lost(exc)
         if pending is not None:
             self._pending = None
-            late = LeftBody(pending[1], self._have)
+            late = LeftBody(pending[1], self._pieces.size)
             self._serve(pending[0], late, self._door.ids.next())
         elif run is not None:
             run.cancel()
-        self._take_kept()
+        self._pieces.take()
 
     def eof_received(self) -> None:
         super().eof_received()
@@ -163,13 +162,13 @@ class FastHandler(Handler):
     def _continue(self, pending: tuple[HotHead, int]) -> None:
         """Serve the pending request if its body is complete."""
         head, length = pending
-        if self._have < length:
+        if self._pieces.size < length:
             self._data_at = self._loop.time()
             self._arm_body(self._door.body_idle_s)
             return
         self._pending = None
         self._disarm_body()
-        body = self._take_kept()
+        body = self._pieces.take()
         if len(body) > length:
             self._keep(body[length:])
             body = body[:length]
@@ -177,13 +176,7 @@ class FastHandler(Handler):
 
     def _keep(self, data: bytes) -> None:
         if data:
-            self._pieces.append(data)
-            self._have += len(data)
-
-    def _take_kept(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
-        self._have = 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._pieces.add(data)
 
     def _leave(self, data: bytes, reason: str) -> None:
         """Give the connection to aiohttp for good."""
@@ -198,7 +191,7 @@ class FastHandler(Handler):
         id_ = door.ids.next()
         if self.is_proxied:
             self.note_client(head.headers)
-        if not door.front.closing:
+        if len(body) <= MOST_BYTES and not door.front.closing:
             self._run = door.now.express.begin(self, head, body, id_)
             if self._run is not None:
                 door.taken.count += 1
@@ -284,7 +277,7 @@ class FastHandler(Handler):
     def _end(self) -> None:
         """Go on with what was sent meanwhile."""
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if (self._have or self._buffer_paused) and not self._paused:
+        if (self._pieces.size or self._buffer_paused) and not self._paused:
             self._go_on()
 
     def resume_writing(self) -> None:
@@ -301,9 +294,9 @@ class FastHandler(Handler):
             return
         self._going_on = True
         before = -1
-        while self._have not in (0, before) and self._is_ready():
-            before = self._have
-            self._consider(self._take_kept())
+        while self._pieces.size not in (0, before) and self._is_ready():
+            before = self._pieces.size
+            self._consider(self._pieces.take())
         self._going_on = False
 
     def _is_ready(self) -> bool:
@@ -314,7 +307,7 @@ class FastHandler(Handler):
     # -- clocks ---------------------------------------------------------------
 
     def _process_keepalive(self) -> None:
-        busy = self._run or self._pending or self._pieces
+        busy = self._run or self._pending or self._pieces.size
         if busy and not self._left_to_aiohttp:
             self._next_keepalive_close_time = (
                 self._loop.time() + self._keepalive_timeout
@@ -343,8 +336,8 @@ class FastHandler(Handler):
             self._arm_body(left_s)
         else:
             self._pending = None
-            late = LateBody(pending[1], self._have)
-            self._take_kept()
+            late = LateBody(pending[1], self._pieces.size)
+            self._pieces.take()
             self._serve(pending[0], late, self._door.ids.next())
 
 

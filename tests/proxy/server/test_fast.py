@@ -159,7 +159,7 @@ async def test_a_caller_who_sends_on_during_a_stream_is_held_back(
     [handler] = site.runner.server.connections  # type: ignore[union-attr]
     caller.send(b"x" * (1 << 20))
     await until(lambda: handler._buffer_paused, "reading is paused")
-    assert handler._have < 1 << 19
+    assert handler._pieces.size < 1 << 19
     go_on.set()
     await caller.reply()
 
