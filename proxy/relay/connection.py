@@ -57,6 +57,7 @@ class Connection(asyncio.Protocol):
     """`transport` is None before and after the connection's life."""
 
     __slots__ = (
+        "_between",
         "_decoder",
         "_deliver",
         "_feeder",
@@ -90,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._sink: Sink | None = None
         self._deliver: Callable[[bytes], None] | None = None
         self._forward: Callable[[bytes], bool] | None = None
+        self._between = False
         self._tunnel: Tunnel | None = None
         self._feeder: Pausable | None = None
         self._decoder: Decoder | None = None
@@ -208,12 +210,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # Shaped by speed (bench: CPU per chunk): the body comes first, and a read
         # that is one whole chunk takes the decoder's short way.
-        decoder, forward = self._decoder, self._forward
+        forward = self._forward
         try:
-            if forward is not None and decoder.between and forward(data):  # type: ignore[union-attr]
+            if forward is not None and self._between and forward(data):
                 return
+            decoder = self._decoder
             if decoder is not None:
                 payload, deliver = decoder.feed(data), self._deliver
+                self._between = decoder.between
                 if payload and deliver is not None:
                     deliver(payload)
                 if decoder.done and self._sink is not None:

@@ -6,7 +6,7 @@ byte, `rest` then holds what followed it (on one connection nothing may).
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 from typing import Final, Protocol
 
 from proxy.core.types import Pair
@@ -16,15 +16,31 @@ from proxy.relay.head import ReplyHead, read_trailers
 _LINE_LIMIT: Final = 4096
 _TRAILER_LIMIT: Final = 16 << 10
 _SIZE, _END, _TRAILER = 0, 1, 2
-whole_size_line: Final = re.compile(rb"([0-9a-fA-F]{1,8})\r\n").match
-"""A chunk's size line without any extension, at the beginning of what came."""
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
+
+
+@lru_cache(maxsize=4096)
+def as_one_chunk(length: int) -> tuple[bytes, int]:
+    """Answer how so many bytes begin if they are one whole chunk with a payload, and the
+    payload's size: 0 where they are none. Of all spellings of its size line it is the
+    shortest.
+    """
+    for digits in range(1, 9):
+        size = length - digits - 4
+        if size > 0 and len(f"{size:x}") == digits:
+            return b"%x\r\n" % size, size
+    return b"", 0
 
 
 class Decoder(Protocol):
     done: bool
     rest: bytes
     trailers: tuple[Pair, ...]
+
+    @property
+    def between(self) -> bool:
+        """True where the very beginning of a chunk comes next."""
+        ...
 
     def feed(self, data: bytes) -> bytes: ...
 
@@ -45,6 +61,8 @@ class Length:
     """A body of known size."""
 
     __slots__ = ("done", "left", "rest", "trailers")
+
+    between: Final = False
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -72,6 +90,8 @@ class UntilClose:
 
     __slots__ = ("done", "rest", "trailers")
 
+    between: Final = False
+
     def __init__(self) -> None:
         self.done = False
         self.rest = b""
@@ -88,8 +108,7 @@ class Chunked:
     """A chunked body (RFC 9112 §7.1).
 
     The common read is exactly one chunk: that costs one slice. Otherwise the
-    payload of all chunks in what came is joined once. `between`: what comes next is the
-    very beginning of a chunk.
+    payload of all chunks in what came is joined once.
     """
 
     __slots__ = ("_due", "_held", "_left", "between", "done", "rest", "trailers")
@@ -106,12 +125,9 @@ class Chunked:
     def feed(self, data: bytes) -> bytes:
         if self.between:
             # Most reads of a stream are one whole chunk (bench: CPU per chunk).
-            line = whole_size_line(data)
-            if line is not None:
-                start = line.end()
-                end = start + int(line[1], 16)
-                if end + 2 == len(data) and end > start and data[end:] == b"\r\n":
-                    return data[start:end]
+            begin, size = as_one_chunk(len(data))
+            if size and data.startswith(begin) and data.endswith(b"\r\n"):
+                return data[len(begin) : -2]
         payload = self._feed(data)
         self.between = not (self._left or self._held or self._due)
         return payload

@@ -281,7 +281,7 @@ class Transfer(ABC):
         limits = self._limits
         assert self.sent_at is not None
         unsent = connection.unsent_bytes()
-        received = self._mode.received if self._mode is not None else 0
+        received = self._mode.progress if self._mode is not None else 0
         progress = (received, unsent)
         if progress != self._progress or (unsent == 0 and self._pumping):
             self._progress, self._progress_at = progress, now

@@ -44,7 +44,7 @@ class Translated:
         "body",
         "error",
         "events",
-        "received",
+        "progress",
         "response_id",
         "usage",
     )
@@ -58,7 +58,7 @@ class Translated:
         on_complete: Callable[[StreamWriter], None],
     ) -> None:
         self.body: bytes | None = None
-        self.received = 0
+        self.progress = 0
         self.usage: Usage | None = None
         self.response_id: str | None = None
         self.error: str | None = None
@@ -73,7 +73,7 @@ class Translated:
         self._on_complete = on_complete
 
     def data(self, data: bytes) -> None:
-        self.received += len(data)
+        self.progress += len(data)
         try:
             events = self._read(data)
         except EventTooLarge as error:

@@ -40,6 +40,7 @@ class TransportReply:
         "_finish",
         "_last",
         "_left",
+        "_passes",
         "_request_is_read",
         "_send",
         "_source",
@@ -77,6 +78,7 @@ class TransportReply:
         self._version = version
         self._bodiless = bodiless
         self._chunked = False
+        self._passes = False  # a chunk of the upstream's, as it came
         self.ended = False
         self._left: int | None = None
         self._source: Pausable | None = None
@@ -162,6 +164,7 @@ class TransportReply:
         elif self._version:
             text = b"transfer-encoding: chunked\r\n"
             self._chunked = True
+            self._passes = not (self._bodiless or self.gone)
         else:
             self.keep_alive = False  # HTTP/1.0: the body ends with the connection
         if not self.keep_alive:
@@ -186,7 +189,7 @@ class TransportReply:
         self._send(data)
 
     def forward(self, frame: bytes, size: int) -> bool:
-        if not self._chunked or self.gone or self.ended or self._bodiless:
+        if not self._passes:
             return False
         send = self._send
         self.bytes_out += size
@@ -196,7 +199,7 @@ class TransportReply:
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         if self.ended:
             return
-        self.ended = True
+        self.ended, self._passes = True, False
         if self.gone:
             return
         if self._left and not self._bodiless:
@@ -206,7 +209,7 @@ class TransportReply:
 
     def abort(self) -> None:
         self.release()  # what had ended before is whole
-        self.ended = True
+        self.ended, self._passes = True, False
         if not self.gone:
             self._close()
 
@@ -237,7 +240,7 @@ class TransportReply:
 
     def lost(self) -> None:
         """The caller has gone."""
-        self.gone = True
+        self.gone, self._passes = True, False
         self._source = None
         self._send = _nowhere
 

