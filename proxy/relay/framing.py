@@ -15,6 +15,7 @@ from proxy.relay.head import ReplyHead, read_trailers
 
 _LINE_LIMIT: Final = 4096
 _TRAILER_LIMIT: Final = 16 << 10
+_LAST: Final = b"\r\n0\r\n\r\n"  # the end of a chunk, and the body's
 _SIZE, _END, _TRAILER = 0, 1, 2
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
@@ -107,8 +108,8 @@ class UntilClose:
 class Chunked:
     """A chunked body (RFC 9112 §7.1).
 
-    The common read is exactly one chunk: that costs one slice. Otherwise the
-    payload of all chunks in what came is joined once.
+    The common read is exactly one chunk, perhaps with the body's end: that costs one
+    slice. Otherwise the payload of all chunks in what came is joined once.
     """
 
     __slots__ = ("_due", "_held", "_left", "between", "done", "rest", "trailers")
@@ -128,6 +129,11 @@ class Chunked:
             begin, size = as_one_chunk(len(data))
             if size and data.startswith(begin) and data.endswith(b"\r\n"):
                 return data[len(begin) : -2]
+            if data.endswith(_LAST):
+                begin, size = as_one_chunk(len(data) - len(_LAST) + 2)
+                if size and data.startswith(begin):
+                    self.done, self.between = True, False
+                    return data[len(begin) : -len(_LAST)]
         payload = self._feed(data)
         self.between = not (self._left or self._held or self._due)
         return payload

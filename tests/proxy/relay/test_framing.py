@@ -230,3 +230,15 @@ def test_one_whole_chunk_is_known_by_its_length() -> None:
 def test_a_length_says_of_no_chunk_that_it_is_another(length: int) -> None:
     begin, size = as_one_chunk(length)
     assert size == 0 or len(begin) + size + 2 == length
+
+
+@pytest.mark.parametrize(
+    "payload", [b"x" * 200, b"\r\n0\r\n\r\n", b"0\r\n\r\n", b"\r\n"]
+)
+def test_a_chunk_with_the_end_behind_it_is_all_there_is(payload: bytes) -> None:
+    chunk = b"%x\r\n%b\r\n" % (len(payload), payload)
+    decoder = Chunked()
+    assert decoder.feed(chunk) == payload
+    assert not decoder.done
+    assert decoder.feed(chunk + b"0\r\n\r\n") == payload
+    assert (decoder.done, decoder.rest, decoder.between) == (True, b"", False)
