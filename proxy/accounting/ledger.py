@@ -39,6 +39,9 @@ _LET_GO_S: Final = 4.0
 # Of a core: from here on requests come first, until so much waits, or so long.
 _BUSY: Final = 0.6
 _PATIENCE_S: Final = 10.0
+# For so many times as long as a batch took, the next one waits.
+_REST: Final = 2.0
+_LONGEST_REST_S: Final = 0.25
 _PATIENCE_BYTES: Final = 64 << 20
 
 
@@ -173,10 +176,18 @@ class Ledger:
             if self._spool.adopt() and self._waiting_since is None:
                 self._waiting_since = self._now()
         while (batch := self._spool.take()) is not None:
+            began_at = self._now()
             if not await self._store_batch(batch):
                 return False
+            await self._rest(self._now() - began_at)
         self._waiting_since = None
         return True
+
+    async def _rest(self, took_s: float) -> None:
+        """Leave the processor to requests between two batches, where there is time."""
+        has_time = self._task is not None and not self._ending
+        if has_time and self._spool.waiting_bytes < _PATIENCE_BYTES:
+            await self._wait(min(_REST * took_s, _LONGEST_REST_S))
 
     async def _store_batch(self, batch: Batch) -> bool:
         rows, broken = decode(batch.lines, batch.header)

@@ -269,3 +269,37 @@ async def test_a_database_that_is_slow_at_the_start_is_not_waited_for(
         assert ledger.lag.rows == 1
         await store.stored.wait()
     assert store.ids == ["req_1"], "later"
+
+
+async def test_between_two_batches_requests_have_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, rests = HandClock(), list[float]()
+
+    class Slow(FakeStore):
+        async def insert(self, rows: Sequence[Sequence[Any]]) -> int:
+            clock.now += 0.05 * len(rows)
+            return await super().insert(rows)
+
+    async def rest(self: Ledger, seconds: float) -> None:
+        rests.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Ledger, "_wait", rest)
+    monkeypatch.setattr("proxy.accounting.spool._BATCH", 200)
+    store = Slow()
+    async with (
+        Tasks(lambda _: None) as tasks,
+        a_ledger(tmp_path, store, tasks=tasks, now=clock, cpu=lambda: 0.0) as it,
+    ):
+        for number in range(4):
+            it.append(a_record(number))
+        while len(store.ids) < 4:
+            await asyncio.sleep(0)
+    assert store.calls > 1
+    assert any(0.1 <= seconds <= 0.25 for seconds in rests)
+    assert store.ids == [f"req_{number}" for number in range(4)]
+    it = a_ledger(tmp_path, store, now=clock)
+    rests.clear()
+    await it.drain()
+    assert rests == [], "who drains by hand waits for the database alone"
