@@ -168,7 +168,10 @@ class Ledger:
         self._spool.put(b"".join(lines), len(lines))
 
     async def drain(self) -> bool:
-        """Take all that waits to the database; False where it does not take it."""
+        """Take what waits to the database; False where it does not take it.
+
+        Not all of it where requests need the processor meanwhile.
+        """
         self._epoch_s = self._wall() - self._now()
         self._spool.retry()
         if self._now() - self._adopted_at >= _ADOPT_S:
@@ -179,15 +182,18 @@ class Ledger:
             began_at = self._now()
             if not await self._store_batch(batch):
                 return False
-            await self._rest(self._now() - began_at)
+            if self._is_serving and self._spool.waiting_bytes < _PATIENCE_BYTES:
+                # A burst that began meanwhile is not to meet all of the last one.
+                took_s = self._now() - began_at
+                await self._wait(min(_REST * took_s, _LONGEST_REST_S))
+                if self._is_busy():
+                    return True
         self._waiting_since = None
         return True
 
-    async def _rest(self, took_s: float) -> None:
-        """Leave the processor to requests between two batches, where there is time."""
-        has_time = self._task is not None and not self._ending
-        if has_time and self._spool.waiting_bytes < _PATIENCE_BYTES:
-            await self._wait(min(_REST * took_s, _LONGEST_REST_S))
+    @property
+    def _is_serving(self) -> bool:
+        return self._task is not None and not self._ending
 
     async def _store_batch(self, batch: Batch) -> bool:
         rows, broken = decode(batch.lines, batch.header)
