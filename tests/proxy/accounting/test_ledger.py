@@ -16,6 +16,7 @@ from proxy.core.tasks import Tasks
 from proxy.storage.errors import DatabaseAway, DataRefused
 from tests.fakes.hand_clock import HandClock
 from tests.parts.records import record_of
+from tests.parts.until import until
 
 
 class FakeStore:
@@ -309,8 +310,7 @@ async def test_between_two_batches_requests_have_the_processor(
     ):
         for number in range(4):
             it.append(a_record(number))
-        while len(store.ids) < 4:
-            await asyncio.sleep(0)
+        await until(lambda: len(store.ids) == 4, "all are stored")
     assert rests.count(0.1) >= 3
     rests.clear()
     by_hand = a_ledger(tmp_path, store, now=clock)
@@ -325,10 +325,10 @@ async def test_a_burst_that_begins_meanwhile_comes_first(
     clock = HandClock()
     store = SlowStore(clock)
 
-    used = itertools.count()
+    used = itertools.count(1000, 1000)
 
     def cpu() -> float:  # busy from the first batch on
-        return float(next(used)) if store.ids else 0.0
+        return float(next(used)) if store.calls else 0.0
 
     async with (
         Tasks(lambda _: None) as tasks,
@@ -336,8 +336,7 @@ async def test_a_burst_that_begins_meanwhile_comes_first(
     ):
         for number in range(4):
             it.append(a_record(number))
-        while len(rests) < 20:
-            await asyncio.sleep(0)
+        await until(lambda: len(rests) > 20, "it looked often")
         assert len(store.ids) == 1
         assert it.lag.rows == 3
     assert len(store.ids) == 4, "at the end nothing is more urgent"
