@@ -20,6 +20,7 @@ HISTORY: Final = HERE / "history.jsonl"
 OTHER_FIGURES: Final = (
     ("cpu_us", "CPU µs", 1),
     ("passing_cpu_us", "passing µs", 1),
+    ("later_us", "later µs", 1),
     ("per_s", "requests/s", 0),
     ("chunks_s", "chunks/s", 0),
     ("p50_us", "p50 µs", 0),

@@ -27,12 +27,14 @@ class Runner:
     or for which no time was left is not in the results.
     """
 
-    def __init__(self, lab: Lab, folder: Path, limit_s: float) -> None:
+    def __init__(self, lab: Lab, folder: Path, limit_s: float, quiet_s: float) -> None:
+        """`quiet_s`: for so long a subject is idle before the next workload."""
         self.results: Results = defaultdict(list)
         self.notes: list[str] = []
         self._lab = lab
         self._folder = folder
         self._deadline = time.monotonic() + limit_s
+        self._quiet_s = quiet_s
 
     def run(self, workloads: Sequence[Workload], rounds: int, *, startup: bool) -> None:
         lab = self._lab
@@ -72,7 +74,9 @@ class Runner:
             sample = workload.sample(subject, self._lab.tools, self._folder)
             samples[subject.name] = sample
             print(f"  {workload.name:10} {subject.name:7} {brief(sample)}", flush=True)
-            settle(subject, upstream)
+            later_us = settle(subject, upstream, self._quiet_s)
+            if sample.get("n"):
+                sample["later_us"] = later_us / sample["n"]
         self.results[workload.name].append(samples)
         return True
 
