@@ -28,6 +28,7 @@ from proxy.server.fast import FastDoor, FastHandler
 from proxy.server.handler import Handler
 from proxy.server.head import HeadReader
 from proxy.server.ordinary import PARAMS, Destination, OrdinaryDoor
+from proxy.server.outbox import Outbox
 from proxy.server.router import Router
 from proxy.workers.fleet import Fleet
 
@@ -54,6 +55,7 @@ class Front:
         self._router: Router[Destination] = Router(ROUTES, RESERVED)
         self._reader = HeadReader(route for route in ROUTES if route.hot)
         self._ids = Ids()
+        self._outbox = Outbox()
         self._knows_aiohttp = aiohttp.__version__.startswith(_TESTED_AIOHTTP)
         if not self._knows_aiohttp:
             _log.warning("aiohttp %s is not known: no fast path", aiohttp.__version__)
@@ -99,6 +101,7 @@ class Front:
             max_body_bytes=server.max_body_bytes,
             body_idle_s=server.body_idle_seconds,
             front=self,
+            outbox=self._outbox,
         )
 
     def _context(self) -> Context:

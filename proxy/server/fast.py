@@ -25,6 +25,7 @@ from proxy.pipeline.express import MOST_BYTES, Express, Trip
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
+from proxy.server.outbox import Outbox
 from proxy.server.reply import JOIN_BELOW, TransportReply
 
 
@@ -57,6 +58,7 @@ class FastDoor:
     max_body_bytes: int
     body_idle_s: float
     front: Closing
+    outbox: Outbox
 
 
 class FastHandler(Handler):
@@ -215,7 +217,9 @@ class FastHandler(Handler):
     ) -> tuple[Call, TransportReply, Run]:
         """Make what a call needs that goes the whole way."""
         is_read = None if body.whole is not None else _no
-        reply = TransportReply(self, 1, not self._door.front.closing, False, is_read)
+        door = self._door
+        keep_alive = not door.front.closing
+        reply = TransportReply(self, 1, keep_alive, False, is_read, door.outbox)
         reply.keep_end()
         if self.transport is None:
             reply.lost()

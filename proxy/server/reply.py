@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from proxy.core.call import Pausable, Tunnel
 from proxy.core.types import Pair
 from proxy.relay.head import REASONS, encode_fields
+from proxy.server.outbox import SMALL, Outbox
 
 JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
 _NO_FRAMING: Final = frozenset({204, 304})
@@ -40,6 +41,7 @@ class TransportReply:
         "_finish",
         "_last",
         "_left",
+        "_outbox",
         "_passes",
         "_request_is_read",
         "_send",
@@ -62,11 +64,13 @@ class TransportReply:
         keep_alive: bool,
         bodiless: bool,
         request_is_read: Callable[[], bool] | None,
+        outbox: Outbox | None = None,
     ) -> None:
         """`request_is_read` tells whether the connection stands at a new request; None:
-        it does.
+        it does. Forwarded chunks leave by the `outbox`, if there is one.
         """
         self._wire = wire
+        self._outbox = outbox
         transport = wire.transport
         # Bound once: this is called for every chunk (bench: CPU per chunk).
         self._send: Callable[[bytes], None] = (
@@ -176,6 +180,7 @@ class TransportReply:
     def write(self, data: bytes) -> None:
         if self.gone or self.ended or self._bodiless or not data:
             return
+        self._catch_up()
         size = len(data)
         self.bytes_out += size
         if self._chunked:
@@ -191,10 +196,22 @@ class TransportReply:
     def forward(self, frame: bytes, size: int) -> bool:
         if not self._passes:
             return False
-        send = self._send
         self.bytes_out += size
-        send(frame)
+        outbox, send = self._outbox, self._send
+        if outbox is None or size > SMALL:
+            self._catch_up()
+            send(frame)
+            return True
+        waiting = outbox.waiting
+        if not waiting:
+            outbox.open()
+        waiting.append((send, frame))
         return True
+
+    def _catch_up(self) -> None:
+        """Write what was forwarded before, so that all leaves in its order."""
+        if self._outbox is not None and self._outbox.waiting:
+            self._outbox.flush()
 
     def end(self, trailers: Sequence[Pair] = ()) -> None:
         if self.ended:
@@ -202,6 +219,7 @@ class TransportReply:
         self.ended, self._passes = True, False
         if self.gone:
             return
+        self._catch_up()
         if self._left and not self._bodiless:
             self._close()  # fewer bytes than promised: nobody may take it for whole
         elif self._chunked and not self._bodiless:
@@ -246,6 +264,7 @@ class TransportReply:
 
     def _close(self) -> None:
         """Close unfinished: what was written still goes out, then the connection."""
+        self._catch_up()
         self.keep_alive = False
         transport = self._wire.transport
         if transport is not None:

@@ -19,12 +19,10 @@ from tests.bench import plan, profiling, report
 from tests.bench.build import CACHE, BenchError, prepare
 from tests.bench.runner import STARTUP, Runner
 from tests.bench.subjects import Lab
-from tests.bench.workloads import Workload
+from tests.bench.workloads import QUIET_S, Workload
 
 FULL_LIMIT_S: Final = 420.0
 QUICK_LIMIT_S: Final = 52.0
-# The ledger looks twice a second whether there is time for what waits.
-QUIET_S: Final = 1.4
 OPEN_FILES: Final = 16_384
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from proxy.core.call import Pausable, Tunnel
+from proxy.server.outbox import Outbox
 from proxy.server.reply import TransportReply
 from tests.parts.http_text import Message, responses
 
@@ -335,3 +337,62 @@ def test_no_chunk_follows_the_end(wire: Wire) -> None:
     reply.start(200, FIELDS, None)
     reply.end()
     assert not reply.forward(b"4\r\nbody\r\n", 4)
+
+
+async def test_forwarded_chunks_leave_together_and_in_their_order(wire: Wire) -> None:
+    outbox, other = Outbox(), Wire()
+    first, second = (reply_on(one, outbox=outbox) for one in (wire, other))
+    for reply in (first, second):
+        reply.start(200, FIELDS, None)
+    before = wire.transport.written
+    assert first.forward(b"3\r\none\r\n", 3)
+    assert second.forward(b"3\r\ntwo\r\n", 3)
+    assert wire.transport.written == before
+    await asyncio.sleep(0)
+    assert wire.transport.written == before + b"3\r\none\r\n"
+    assert other.transport.written.endswith(b"\r\n\r\n3\r\ntwo\r\n")
+    assert outbox.waiting == []
+    assert (first.bytes_out, second.bytes_out) == (3, 3)
+
+
+@pytest.mark.parametrize("then", ["write", "end", "abort", "large"])
+async def test_nothing_overtakes_a_forwarded_chunk(wire: Wire, then: str) -> None:
+    outbox = Outbox()
+    reply = reply_on(wire, outbox=outbox)
+    reply.start(200, FIELDS, None)
+    assert reply.forward(b"3\r\none\r\n", 3)
+    large = b"%x\r\n%b\r\n" % (1 << 16, bytes(1 << 16))
+    match then:
+        case "write":
+            reply.write(b"two")
+        case "end":
+            reply.end()
+        case "abort":
+            reply.abort()
+            assert wire.transport.closed
+        case _:
+            assert reply.forward(large, 1 << 16)
+    behind = {
+        "write": b"3\r\ntwo\r\n",
+        "end": b"0\r\n\r\n",
+        "abort": b"",
+        "large": large,
+    }
+    assert wire.transport.written.endswith(b"\r\n\r\n3\r\none\r\n" + behind[then])
+    assert outbox.waiting == []
+    await asyncio.sleep(0)
+    assert wire.transport.written.count(b"one") == 1
+
+
+async def test_who_has_gone_keeps_nobody_elses_chunk(wire: Wire) -> None:
+    def closed(_: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    outbox = Outbox()
+    outbox.open()
+    outbox.waiting.append((closed, b"lost"))
+    reply = reply_on(wire, outbox=outbox)
+    reply.start(200, FIELDS, None)
+    assert reply.forward(b"3\r\none\r\n", 3)
+    await asyncio.sleep(0)
+    assert wire.transport.written.endswith(b"3\r\none\r\n")
