@@ -185,7 +185,8 @@ class Events:
         """
         if not (self._nothing_held and frame.endswith(b"\n\n\r\n")):
             return False
-        begin, size = as_one_chunk(len(frame))
+        length = len(frame)
+        begin, size = as_one_chunk(length)
         if not size or not frame.startswith(begin):
             return False
         if not self._watch.is_plain(frame):
@@ -193,7 +194,7 @@ class Events:
         if not self._reply.forward(frame, size):
             return False
         # One event of one line, as a rule: to count is slower.
-        is_one = frame.find(b"\n", len(begin)) == len(frame) - 4
+        is_one = frame.find(b"\n", len(begin)) == length - 4
         self.events += 1 if is_one else frame.count(self._mark)
         return True
 
