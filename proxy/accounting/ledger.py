@@ -178,6 +178,8 @@ class Ledger:
             self._adopted_at = self._now()
             if self._spool.adopt() and self._waiting_since is None:
                 self._waiting_since = self._now()
+        # What has waited for too long goes all at once, however busy we are.
+        is_late = self.lag.seconds >= _PATIENCE_S
         while (batch := self._spool.take()) is not None:
             began_at = self._now()
             if not await self._store_batch(batch):
@@ -186,7 +188,7 @@ class Ledger:
                 # A burst that began meanwhile is not to meet all of the last one.
                 took_s = self._now() - began_at
                 await self._wait(min(_REST * took_s, _LONGEST_REST_S))
-                if self._is_busy():
+                if not is_late and self._is_busy():
                     return True
         self._waiting_since = None
         return True

@@ -48,9 +48,15 @@ class Track:
     record: Record
     names_user: bool
 
-    def holds(self, catalog: Catalog, allowance: Allowance) -> bool:
+    def holds(
+        self, catalog: Catalog, allowance: Allowance, principal: Principal
+    ) -> bool:
         """Tell whether nothing has changed on which it depends."""
-        return self.catalog is catalog and self.terms is allowance.terms
+        return (
+            self.catalog is catalog
+            and self.terms is allowance.terms
+            and self.principal is principal
+        )
 
 
 class Remembers(Protocol):
@@ -93,7 +99,7 @@ class Tracks:
         """Remember for whoever asks the same again, where that is always right."""
         shape, catalog, order = request.shape, self._catalog(), course.order
         allowance, known = self._allowance, shape.track
-        if known is not None and known.holds(catalog, allowance):
+        if known is not None and known.holds(catalog, allowance, course.principal):
             return
         shape.track = None
         if order is None or course.dialect is not _CHAT or not request.is_usual:

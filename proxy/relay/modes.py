@@ -187,7 +187,7 @@ class Events:
             return False
         length = len(frame)
         begin, size = as_one_chunk(length)
-        if not size or not frame.startswith(begin):
+        if size < 2 or not frame.startswith(begin):
             return False
         if not self._watch.is_plain(frame):
             return False

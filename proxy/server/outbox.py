@@ -8,8 +8,11 @@ what the interpreter needs. They leave at the end of the same turn of the event 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
+
+_log: Final = logging.getLogger("local_ai.server")
 
 SMALL: Final = 4096
 """Larger chunks are written at once: what waits is bounded by the reads of one turn."""
@@ -20,14 +23,18 @@ class Outbox:
     when it was empty.
     """
 
-    __slots__ = ("waiting",)
+    __slots__ = ("_soon", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Callable[[bytes], None], bytes]] = []
+        self._soon: Callable[[Callable[[], None]], object] | None = None
 
     def open(self) -> None:
         """Write at the end of this turn what comes to wait."""
-        asyncio.get_running_loop().call_soon(self.flush)
+        soon = self._soon
+        if soon is None:
+            soon = self._soon = asyncio.get_running_loop().call_soon
+        soon(self.flush)
 
     def flush(self) -> None:
         """Write all that waits, in its order."""
@@ -38,3 +45,5 @@ class Outbox:
                 send(data)
             except RuntimeError:  # its connection has closed in this very turn
                 continue
+            except Exception:  # of one caller only
+                _log.exception("a chunk could not be written")

@@ -340,3 +340,23 @@ async def test_a_burst_that_begins_meanwhile_comes_first(
         assert len(store.ids) == 1
         assert it.lag.rows == 3
     assert len(store.ids) == 4, "at the end nothing is more urgent"
+
+
+async def test_what_has_waited_for_long_goes_in_one_pass_however_busy(
+    tmp_path: Path, rests: list[float]
+) -> None:
+    clock, used = HandClock(), itertools.count(1000, 1000)
+    store = SlowStore(clock)
+    async with (
+        Tasks(lambda _: None) as tasks,
+        a_ledger(
+            tmp_path, store, tasks=tasks, now=clock, cpu=lambda: float(next(used))
+        ) as it,
+    ):
+        for number in range(4):
+            it.append(a_record(number))
+        await until(lambda: len(rests) > 20, "it looked often")
+        assert store.ids == []
+        clock.now += 11
+        await until(lambda: len(store.ids) == 4, "all are stored")
+        assert it.lag.rows == 0

@@ -16,7 +16,7 @@ from tests.fakes.hand_clock import HandClock
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import Message, head, post, whole
 from tests.parts.inside import CHAT, MESSAGES, OpenSite, Site
-from tests.parts.keys import bearer, guarded_site, issue
+from tests.parts.keys import bearer, guarded_site, issue, keyring
 from tests.parts.scripts import BODY, DONE, EVENT, STREAM, USAGE, answers, stream
 from tests.parts.until import until
 
@@ -509,3 +509,17 @@ async def test_a_stream_pays_once(open_site: OpenSite) -> None:
         ]
         assert left == ["4", "3", "2"]
         assert begun[1] is not None
+
+
+async def test_a_key_that_was_edited_finds_a_track_again() -> None:
+    async with guarded_site(answers(PLAIN), fast=True) as site:
+        begun, issued = trips(site), await issue(site)
+        asked = post(CHAT, BODY, bearer(issued.secret))
+        for _ in range(2):
+            await site.ask(asked)
+        table = keyring(site)._table
+        row = table.row(issued.row.id)
+        table.apply([replace(row, revision=row.revision + 1, name="renamed")])
+        for _ in range(3):
+            assert (await site.ask(asked)).status == 200
+        assert [one is not None for one in begun] == [False, True, False, True, True]
