@@ -18,14 +18,22 @@ SMALL: Final = 4096
 """Larger chunks are written at once: what waits is bounded by the reads of one turn."""
 
 
+FEW: Final = 3
+PATIENCE: Final = 256
+
+
 class Outbox:
     """Shared by all replies of a door. `waiting` is added to by whoever has called `open`
     when it was empty.
+
+    Where a turn brings `FEW` at most there is nothing to save: then `alone` chunks are
+    written at once, each of which counts it down, before the next turn is looked at.
     """
 
-    __slots__ = ("_soon", "waiting")
+    __slots__ = ("_soon", "alone", "waiting")
 
     def __init__(self) -> None:
+        self.alone = 0
         self.waiting: list[tuple[Callable[[bytes], None], bytes]] = []
         self._soon: Callable[[Callable[[], None]], object] | None = None
 
@@ -40,6 +48,8 @@ class Outbox:
         """Write all that waits, in its order."""
         waiting = self.waiting[:]
         self.waiting.clear()
+        if len(waiting) <= FEW:
+            self.alone = PATIENCE
         for send, data in waiting:
             try:
                 send(data)

@@ -204,6 +204,10 @@ class TransportReply:
             return True
         waiting = outbox.waiting
         if not waiting:
+            if outbox.alone:
+                outbox.alone -= 1
+                send(frame)
+                return True
             outbox.open()
         waiting.append((send, frame))
         return True

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.core.call import Pausable, Tunnel
-from proxy.server.outbox import Outbox
+from proxy.server.outbox import FEW, PATIENCE, Outbox
 from proxy.server.reply import TransportReply
 from tests.parts.http_text import Message, responses
 
@@ -396,3 +396,25 @@ async def test_who_has_gone_keeps_nobody_elses_chunk(wire: Wire) -> None:
     assert reply.forward(b"3\r\none\r\n", 3)
     await asyncio.sleep(0)
     assert wire.transport.written.endswith(b"3\r\none\r\n")
+
+
+async def test_where_few_come_at_a_time_each_is_written_at_once(wire: Wire) -> None:
+    outbox = Outbox()
+    reply = reply_on(wire, outbox=outbox)
+    reply.start(200, FIELDS, None)
+
+    def is_at_once() -> bool:
+        before = wire.transport.written
+        assert reply.forward(b"3\r\none\r\n", 3)
+        return bool(wire.transport.written != before)
+
+    assert not is_at_once()
+    await asyncio.sleep(0)
+    assert [is_at_once() for _ in range(PATIENCE)] == [True] * PATIENCE
+    assert [is_at_once() for _ in range(FEW + 1)] == [False] * (FEW + 1)
+    await asyncio.sleep(0)
+    assert not is_at_once()
+    await asyncio.sleep(0)
+    assert is_at_once()
+    reply.end()
+    assert wire.message.body == b"one" * (PATIENCE + FEW + 4)
