@@ -17,9 +17,9 @@ _log: Final = logging.getLogger("local_ai.server")
 SMALL: Final = 4096
 """Larger chunks are written at once: what waits is bounded by the reads of one turn."""
 
-
 FEW: Final = 3
 PATIENCE: Final = 256
+"""After a turn of few chunks, so many are written without waiting for others."""
 
 
 class Outbox:
@@ -30,26 +30,36 @@ class Outbox:
     written at once, each of which counts it down, before the next turn is looked at.
     """
 
-    __slots__ = ("_soon", "alone", "waiting")
+    __slots__ = ("_is_open", "_soon", "_written", "alone", "waiting")
 
     def __init__(self) -> None:
         self.alone = 0
+        self._is_open = False
+        self._written = 0  # in this turn
         self.waiting: list[tuple[Callable[[bytes], None], bytes]] = []
         self._soon: Callable[[Callable[[], None]], object] | None = None
 
     def open(self) -> None:
         """Write at the end of this turn what comes to wait."""
+        if self._is_open:
+            return
+        self._is_open = True
         soon = self._soon
         if soon is None:
             soon = self._soon = asyncio.get_running_loop().call_soon
-        soon(self.flush)
+        soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self.flush()
+        if self._written <= FEW:
+            self.alone = PATIENCE
+        self._written, self._is_open = 0, False
 
     def flush(self) -> None:
         """Write all that waits, in its order."""
         waiting = self.waiting[:]
         self.waiting.clear()
-        if len(waiting) <= FEW:
-            self.alone = PATIENCE
+        self._written += len(waiting)
         for send, data in waiting:
             try:
                 send(data)

@@ -418,3 +418,16 @@ async def test_where_few_come_at_a_time_each_is_written_at_once(wire: Wire) -> N
     assert is_at_once()
     reply.end()
     assert wire.message.body == b"one" * (PATIENCE + FEW + 4)
+
+
+async def test_a_turn_of_many_is_one_though_some_leave_early(wire: Wire) -> None:
+    outbox = Outbox()
+    reply = reply_on(wire, outbox=outbox)
+    reply.start(200, FIELDS, None)
+    for _ in range(FEW + 1):
+        assert reply.forward(b"3\r\none\r\n", 3)
+    reply.write(b"two")
+    assert reply.forward(b"3\r\none\r\n", 3)
+    await asyncio.sleep(0)
+    assert outbox.waiting == []
+    assert outbox.alone == 0
