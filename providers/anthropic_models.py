@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 Version = tuple[int, int]
 
@@ -79,8 +80,7 @@ _FEATURES: Final = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(Struct, frozen=True):
     """`refuses` are parameters it answers 400 to, `takes_one_of_two` that it does so
     to temperature and top_p together, `thinks_by_effort` that it wants no budget,
     `always_thinks` that it cannot be told not to.

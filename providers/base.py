@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Final
+
+from msgspec import Struct, field
 
 from providers.errors import Fault
 from providers.wire.dialect import Dialect
@@ -28,8 +29,7 @@ class BodyKind(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """Something that can be asked of a model. `path` is below a provider's /v1.
 
     `name` is also the capability an adapter must declare to be asked for it.
@@ -99,8 +99,7 @@ STAND_INS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What an adapter must know of its provider.
 
     `base_url` has no closing slash and no closing /v1: `http://host:8000`,
@@ -118,8 +117,7 @@ class Settings:
     forward_auth: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True):
     """What a kind of provider can do.
 
     `operations` are names of ASKABLE that it is asked for as they are; what else it
@@ -137,8 +135,7 @@ class Capabilities:
     default_slots: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A model request as the adapter sees it.
 
     `fields` are the names of the body's top-level members; the body itself stays
@@ -156,8 +153,7 @@ class Request:
     query: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """What to send: `url_path` is origin-form (prefix, path and query).
 
     `set_fields` maps top-level members to their new JSON text, `drop_fields` are
@@ -180,8 +176,7 @@ class Reach(StrEnum):
     OWNER = "owner"
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """A cheap question that loads nothing. `path` is below the server's root."""
 
     name: str
@@ -190,8 +185,7 @@ class Probe:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeReply:
+class ProbeReply(Struct, frozen=True):
     status: int
     body: bytes
 
@@ -205,8 +199,7 @@ class Life(StrEnum):
     REFUSED = "refused"  # it is there but rejects our key: configuration, no outage
 
 
-@dataclass(frozen=True, slots=True)
-class FoundModel:
+class FoundModel(Struct, frozen=True):
     """A model that a provider lists.
 
     `warm`: True loaded, False not, None unknown. `context_window` in tokens is
@@ -227,8 +220,7 @@ class FoundModel:
     capabilities: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """What discovery learned: models, and slots if the server says how many."""
 
     models: tuple[FoundModel, ...]

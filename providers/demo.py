@@ -8,10 +8,10 @@ Whoever plays it in place of a socket waits `delay_s`, hands on `data`, hangs up
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from providers import demo_replies as replies
 from providers.base import Capabilities, ProbeReply
@@ -65,8 +65,7 @@ class Demo(OpenAICompatible):
         return any(self.owner_of(entry) == "local-ai-demo" for entry in entries)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """Wait `delay_s`, then hand on `data`; with `close`, hang up after that."""
 
     delay_s: float = 0.0
@@ -74,8 +73,7 @@ class Step:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(Struct, frozen=True):
     method: str
     path: str
     length: int

@@ -10,8 +10,9 @@ import base64
 import hashlib
 import re
 import struct
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 Json = dict[str, Any]
 
@@ -35,8 +36,7 @@ class DemoError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the demo model would say: words, or a call of the tool `tool`."""
 
     id: str

@@ -7,11 +7,11 @@ affair of providers.demo.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from providers import demo_answer
 from providers.demo_answer import Answer
@@ -22,8 +22,7 @@ CREATED: Final = 1_735_689_600  # nothing here reads a clock
 MODELS: Final = ("demo", "demo-embed")
 
 
-@dataclass(frozen=True, slots=True)
-class Dialogue:
+class Dialogue(Struct, frozen=True):
     """How one path answers: what it is asked with, whole and as events."""
 
     answer: Callable[[Json, str], Answer]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 _CONTEXT_WORDS: Final = frozenset(
     {
@@ -34,8 +35,7 @@ class Blame(StrEnum):
     BROKEN = "broken"  # any other failure of the provider
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """A failed reply, read. `message`, `code`, `type` and `param` are the upstream's
     words, where it had some; `retry_after_s` is what it asked for. `tells_secret`:
     its body holds a credential of ours, and must not be passed on. `lacks_route`: it

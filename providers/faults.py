@@ -11,13 +11,14 @@ import contextlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from providers.errors import Blame, Fault
 
@@ -79,8 +80,7 @@ _REFUSED_CONTENT: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """What an error body says. `number` is its own idea of the HTTP status;
     `flagged`: the content was refused by moderation.
     """

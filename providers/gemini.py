@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
+from msgspec.structs import replace
 
 from providers.base import (
     Capabilities,

@@ -6,9 +6,10 @@ It answers 200 to any path, so nothing but the shape of a body proves anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
+
+from msgspec.structs import replace
 
 from providers.base import (
     Capabilities,

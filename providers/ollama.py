@@ -8,7 +8,8 @@ the model could have is not asked for, as that would be a question per model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from providers.base import Capabilities, FoundModel, Inventory, Probe, ProbeReply
 from providers.listing import read_entries, read_object, text, whole

@@ -7,9 +7,10 @@ request that says such things is translated into /api/chat.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import ClassVar, Final
+
+from msgspec.structs import asdict, replace
 
 from providers.base import NATIVE, FoundModel, Operation, ProbeReply
 from providers.listing import (
@@ -134,11 +135,10 @@ def with_own_members(
 
 
 def _together(first: Sampling, second: Sampling) -> Sampling:
-    values = {}
-    for item in fields(Sampling):
-        value = getattr(first, item.name)
-        is_said = value is not None and value != ()
-        values[item.name] = value if is_said else getattr(second, item.name)
+    values = asdict(first)
+    for name, value in values.items():
+        if value is None or value == ():
+            values[name] = getattr(second, name)
     return Sampling(**values)
 
 

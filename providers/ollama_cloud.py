@@ -7,7 +7,8 @@ gets a message that says so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from providers.base import Capabilities, Inventory, Pair, Probe, ProbeReply
 from providers.errors import Fault

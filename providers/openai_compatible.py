@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from providers.base import (
     ASKABLE,

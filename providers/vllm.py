@@ -7,7 +7,8 @@ are in no table but the owner's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from providers.base import Capabilities, Inventory, Probe, ProbeReply
 from providers.listing import read_entries, read_object

@@ -183,12 +183,10 @@ def _site(
 def _settle_memory() -> None:
     """Keep the collector away from what lives as long as the process.
 
-    Requests leave no cycles behind, so it has little to find; walking all modules
-    each time it looks showed as 40 ms of delay (bench: p99).
+    Walking all modules each time it looks showed as 40 ms of delay (bench: p99); so
+    would a last look here, while the first callers wait.
     """
-    gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def _hear_signals(runtime: Runtime) -> asyncio.Event:

@@ -9,9 +9,10 @@ targets of a row, exactly as sent, whose POSTs the fast door may take.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from providers.base import ASKABLE, OPERATIONS
 from providers.wire.dialect import Dialect
@@ -41,8 +42,7 @@ def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """One row; its fields are those of server.ordinary.Destination."""
 
     method: str

@@ -12,8 +12,10 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, structs
 
 from proxy import __version__
 from proxy.accounting.bodies import BodyLog
@@ -81,8 +83,7 @@ _log: Final = logging.getLogger("local_ai")
 _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 -- compared with, not bound
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(Struct, frozen=True):
     """What one configuration makes. Calls end on the one they began with."""
 
     loaded: Loaded
@@ -311,7 +312,7 @@ class Runtime:
         ) in config.providers:  # what can fail, fails before anything changes
             _check_tls(provider)
             self.registry.adapter(provider)
-        made = self._generation(replace(again, config=config), old)
+        made = self._generation(structs.replace(again, config=config), old)
         if self.draining:
             made.pipeline.stop_accepting()
         # One whose calls have all ended is let go, but not the one that just served:

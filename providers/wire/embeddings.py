@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 from array import array
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from providers.wire.translate.fields import Node, load_object
 from providers.wire.translate.problems import UnsupportedParameter
@@ -23,8 +23,7 @@ _FORMATS: Final = ("base64", "float")
 _OF_OLLAMA: Final = ("keep_alive", "options", "truncate")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is to be embedded: texts, or lists of tokens. `extras` are members that
     Ollama alone knows; `unknown` the names of those that nobody here does.
     """
@@ -37,8 +36,7 @@ class Wanted:
     unknown: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
+class Vectors(Struct, frozen=True):
     """What came back, one vector for each input."""
 
     vectors: tuple[list[float], ...]

@@ -6,9 +6,10 @@ Output is ASCII JSON: no text can end a line, an event or an encoding early.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from providers.wire.dialect import Dialect, Framing
 
@@ -24,8 +25,7 @@ _ANTHROPIC_TYPES: Final = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """An error to be told; `type` is OpenAI's, Anthropic's follows from `status`."""
 
     status: int

@@ -13,10 +13,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
+from msgspec import Struct
 
 from proxy.accounting.ledger_line import Row, complete, decode, encode
 from proxy.accounting.spool import Batch, Spool
@@ -51,8 +51,7 @@ class RowStore(Protocol):
     async def insert(self, rows: Sequence[Sequence[Any]]) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Lag:
+class Lag(Struct, frozen=True):
     """How far the database is behind.
 
     `rows` and `bytes` wait, for `seconds` by now, `held_bytes` of them in memory as

@@ -8,12 +8,12 @@ does not say, or says without sense, stays unknown, never zero.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from proxy.config.schema_models import Pricing
 
@@ -48,8 +48,7 @@ class NoPriceMap(Exception):
     """The file cannot be used; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class PriceMap:
+class PriceMap(Struct, frozen=True):
     """Prices by kind and the upstream's name of a model.
 
     `skipped` counts entries of other kinds, modes and units, `broken` those without

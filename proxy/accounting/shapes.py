@@ -10,9 +10,10 @@ from __future__ import annotations
 import base64
 import codecs
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from msgspec.structs import asdict
 
 from proxy.storage.bodies import BodyRow
 from proxy.storage.requests import COLUMNS, RequestRow

@@ -13,9 +13,10 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.accounting import segment
 from proxy.accounting.segment import Segment
@@ -32,8 +33,7 @@ _FULL: Final = 8 << 20
 _COMPLAIN_S: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class Batch(Struct, frozen=True, eq=False):
     """Lines on their way to the database. `source` None: they were in memory."""
 
     lines: Sequence[bytes]
@@ -42,12 +42,14 @@ class Batch:
     end: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """How much may wait, in bytes."""
 
     disk: int = 1 << 30
     memory: int = 64 << 20
+
+
+_ROOM: Final = Room()
 
 
 class Spool:
@@ -57,7 +59,7 @@ class Spool:
         self,
         folder: Path,
         header: bytes,
-        room: Room = Room(),
+        room: Room = _ROOM,
         wall: Callable[[], float] = clock.wall,
         now: Callable[[], float] = clock.monotonic,
     ) -> None:

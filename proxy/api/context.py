@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from proxy.accounting.live import Shown
 from proxy.accounting.records import Records
@@ -35,8 +36,7 @@ async def silence(_pause_s: float) -> AsyncGenerator[Shown]:
         yield one
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """The gateway as handlers see it, by the configuration in force.
 
     `catalog` answers the snapshot of now, `active` the requests being served.

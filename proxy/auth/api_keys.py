@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
+
+from msgspec.structs import asdict
 
 from proxy.auth.key_fields import KeyFields, check_fields
 from proxy.auth.permission import SCOPES
@@ -138,7 +140,9 @@ async def rotate_key(
 
 
 def fields_of(row: KeyRow) -> KeyFields:
-    return KeyFields(**{f.name: getattr(row, f.name) for f in fields(KeyFields)})
+    return KeyFields(
+        **{name: getattr(row, name) for name in KeyFields.__struct_fields__}
+    )
 
 
 def hash_of(secret: str) -> str:
@@ -179,4 +183,4 @@ def _secret(prefix: str) -> str:
 
 
 def _values(wanted: KeyFields) -> dict[str, Any]:
-    return {f.name: getattr(wanted, f.name) for f in fields(KeyFields)}
+    return asdict(wanted)

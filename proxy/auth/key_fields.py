@@ -6,9 +6,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from proxy.auth.permission import SCOPES
 from proxy.core.errors import CallerFault
@@ -21,8 +22,7 @@ _METADATA_BYTES: Final = 16_384
 _is_rate: Final = re.compile(r"[1-9]\d{0,14}/(second|minute|hour|day)").fullmatch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyFields:
+class KeyFields(Struct, frozen=True, kw_only=True):
     """What its owner decides about a key; see KeyRow."""
 
     name: str

@@ -11,9 +11,10 @@ Moments are text in UTC; one that is written may also be seconds since 1970.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from proxy.auth.key_fields import KeyFields
 from proxy.core.errors import CallerFault

@@ -8,8 +8,9 @@ keys were used is gathered here and written in batches.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.auth.api_keys import KeyStore
 from proxy.core.errors import CallerFault
@@ -19,8 +20,7 @@ from proxy.core.types import Budget, Limits, Principal
 FOREVER: Final = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """Who a credential stands for, until a moment on the wall clock."""
 
     principal: Principal

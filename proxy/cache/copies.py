@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.core.call import Pausable, Reply, Tunnel
 from proxy.core.passed_reply import PassedReply
@@ -20,8 +21,7 @@ _field: Final = re.compile(
 ).findall
 
 
-@dataclass(frozen=True, slots=True)
-class Caught:
+class Caught(Struct, frozen=True):
     """A reply that came to its end."""
 
     status: int

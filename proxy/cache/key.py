@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from proxy.core.types import Headers
 
@@ -36,8 +36,7 @@ _NOTHING: Final[tuple[object, ...]] = (None, False, [], {})
 _directive: Final = re.compile(r"(?:^|[,\s])(no-cache|no-store)(?=$|[,;\s=])").findall
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A request that may be answered from the cache.
 
     `reads` and `stores` are what its cache-control allows; `is_bounded` that the

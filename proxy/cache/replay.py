@@ -9,11 +9,11 @@ codec, are taken apart and joined here, responses, whose ids must stay, in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
+from msgspec.structs import replace
 
 from providers.wire.chat import ChatWatch
 from providers.wire.dialect import Dialect

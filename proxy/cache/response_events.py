@@ -7,10 +7,10 @@ it by `previous_response_id`, and what no codec knows of is not lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct, field
 
 JSON = dict[str, Any]
 
@@ -29,8 +29,7 @@ def response_events(response: JSON) -> list[bytes]:
     return list(_Numbered().events(response))
 
 
-@dataclass(slots=True)
-class _Numbered:
+class _Numbered(Struct):
     """Writes events, each with its number."""
 
     next_number: int = 0

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from proxy.config.kinds import KINDS
 from proxy.config.outbound import is_loopback
@@ -18,8 +19,7 @@ from proxy.config.problems import Path, Report, Source, did_you_mean
 OLLAMA_PORT: Final = 11434
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """A variable the gateway reads; `path` is the key it sets, if it sets one."""
 
     name: str

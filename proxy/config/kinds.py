@@ -7,9 +7,10 @@ together. This list is here so that checking a file loads no adapter.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
+
+from msgspec import Struct
 
 ProviderType = Literal["local", "cloud"]
 KindName = Literal[
@@ -18,8 +19,7 @@ KindName = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """`default_url` None: an endpoint must be given. `type` None: its address says.
 
     The first of `key_variables` that is set holds the key.

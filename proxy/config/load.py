@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from proxy.config import env
 from proxy.config.assemble import Assembly
@@ -31,8 +32,7 @@ _FLAG_PATHS: Final[Mapping[str, Path]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A usable configuration, what is odd about it, and where values came from.
 
     `sources` maps a key (`server.port`) to its place; keys not in it have their

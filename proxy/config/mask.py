@@ -8,6 +8,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from pydantic import BaseModel
 
 from proxy.config.base import camel
@@ -37,6 +39,8 @@ def _dump(value: Any) -> Any:
             field.alias or name: _member(name, getattr(value, name))
             for name, field in type(value).model_fields.items()
         }
+    if isinstance(value, Struct):
+        return {camel(name): _member(name, at) for name, at in asdict(value).items()}
     if is_dataclass(value):
         return {
             camel(item.name): _member(item.name, getattr(value, item.name))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing that is wrong or odd.
 
     `file` is the file's name, "environment" or "command line"; `path` the key
@@ -39,8 +39,7 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where a value came from: `name` is the variable or flag, None for a file."""
 
     place: str
@@ -53,8 +52,7 @@ class Source:
         return self.place if self.line is None else f"{self.place}:{self.line}"
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """Errors, warnings and sources of one reading. `expanded` are the paths whose
     text came from ${…}: possibly secrets, so their values are never quoted.
     """

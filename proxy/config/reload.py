@@ -5,8 +5,10 @@ Knows values only: `runtime` reads, builds and swaps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.config.base import camel
 from proxy.config.load import Loaded
@@ -17,8 +19,7 @@ _OF_SERVER: Final = ("host", "port", "workers", "tls")
 _SECTIONS: Final = ("auth", "database", "state", "execute", "data_dir")
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
+class Reload(Struct, frozen=True):
     """One reload: when (seconds since the epoch), why, and what is wrong if it failed.
 
     `needs_restart` are the changed keys that were left as they are. `warnings` are

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.config.outbound import is_loopback
 from proxy.config.problems import Path, Report
@@ -14,8 +15,7 @@ from proxy.config.value import ProviderConfig, Timeouts
 MAX_USUAL_PRIORITY: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
+class Usual(Struct, frozen=True):
     """The usual range of a number, by attribute path; a bound of None is open."""
 
     path: tuple[str, str]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, get_args
 
+from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from proxy.config.base import Section
@@ -46,8 +46,7 @@ _OTHER_WORDS: Final[Mapping[str, str]] = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Validated:
+class Validated(Struct, frozen=True):
     """A file whose valid parts are in `file`; providers and models with the place
     they have in the text, since invalid ones are left out.
     """

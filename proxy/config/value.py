@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
+
 from proxy.config.kinds import ProviderType
 from proxy.config.outbound import Outbound
 from proxy.config.schema import (
@@ -36,8 +38,7 @@ from proxy.config.schema_policy import (
 from proxy.config.schema_providers import ClientTls, Wake
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Deadlines towards a provider, in seconds; the defaults are a local one's.
 
     `first_byte` of a cloud is meant for streams: a whole reply may take `whole`.
@@ -83,7 +84,7 @@ class ProviderConfig:
     auth_type: str | None = None
     keys: tuple[str, ...] = field(default=(), repr=False)
     forward_auth: bool = False
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = field(default_factory=Timeouts)
     tls: ClientTls = field(default_factory=ClientTls)
     proxy: str | None = field(default=None, repr=False)
     wake: Wake | None = None

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from msgspec import Struct
+
 from proxy.config.schema_policy import RateLimit, RateLimitsConfig
 from proxy.core.patterns import best
 from proxy.core.types import Limits, Principal
@@ -25,8 +27,7 @@ _rate: Final = re.compile(r"([1-9]\d*)/(second|minute|hour|day)").fullmatch
 _SEPARATOR: Final = "\x1f"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who is asking for which model. `address` is what counts as one address."""
 
     principal: Principal

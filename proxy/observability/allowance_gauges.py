@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -17,8 +17,7 @@ _CODES: Final = ("rate_limit_exceeded", "token_limit_exceeded", "budget_exceeded
 _RESULTS: Final = ("hit", "miss", "bypass")
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """How often the cache has answered, by result, and what it holds."""
 
     counts: Mapping[str, int]

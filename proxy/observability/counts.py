@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -106,8 +106,7 @@ class Series:
                 tokens.cost_usd += cost_usd
 
 
-@dataclass(slots=True)
-class Tokens:
+class Tokens(Struct):
     """Tokens by kind, whose names are the label's values, and what they cost."""
 
     prompt: int = 0

@@ -6,15 +6,14 @@ Others count it; here it is read when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderGauges:
+class ProviderGauges(Struct, frozen=True):
     """What can be read of one provider.
 
     `active` slots are held of `slots`, None for no limit; `queued` requests wait for
@@ -39,8 +38,7 @@ def _none_queued() -> tuple[int, float]:
     return (0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Feeds:
+class Feeds(Struct, frozen=True):
     """Where to read what others count.
 
     `connections` answers (provider, state such as "idle" or "busy", count), `queue` how

@@ -8,9 +8,10 @@ and an answer at once waits for nothing here but the answer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn, Protocol
+
+from msgspec import Struct
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect, Framing
@@ -65,8 +66,7 @@ class Going(Sink, Protocol):
     def sent_at(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """A first attempt that is under way."""
 
     resolution: Resolution

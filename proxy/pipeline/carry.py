@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
 
 from providers.errors import Blame
 from providers.wire.dialect import Dialect, Framing
@@ -81,8 +83,7 @@ _JSON: Final = _TERMINATED | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
+class Carrier(Struct, frozen=True):
     """What carrying needs; `origin_of` knows each provider's address and options."""
 
     config: Config

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from providers.base import Operation, Request
 from providers.wire.multipart import FieldFinder, MalformedForm, boundary_of
@@ -21,8 +22,7 @@ from proxy.routing.model import Candidate
 from proxy.routing.needs import Needs
 
 
-@dataclass(slots=True)
-class FormRequest:
+class FormRequest(Struct):
     """A multipart request: its head up to the model is here, the rest still comes."""
 
     call: Call

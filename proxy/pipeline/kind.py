@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from providers.wire.dialect import Framing
 from proxy.relay.head import ReplyHead
@@ -19,8 +20,7 @@ _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """`is_coded`: it is compressed. `is_answer`: the head of a usual whole answer,
     with status 200, of JSON as it is.
     """

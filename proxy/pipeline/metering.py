@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.auth.client_address import group_of
 from proxy.core.types import Principal, Record
@@ -16,8 +17,7 @@ from proxy.limits.plan import Plan
 from proxy.limits.rate import LimitReached, RateLimits, Reserved
 
 
-@dataclass(frozen=True, slots=True)
-class Metering:
+class Metering(Struct, frozen=True):
     """`report` takes the record of what has ended; `refused` counts by code."""
 
     limits: RateLimits

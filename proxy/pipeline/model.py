@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import orjson
+from msgspec import Struct, field
 
 from providers.base import STREAM_UNLESS_TOLD, Adapter, BodyKind, Operation, Request
 from providers.wire.dialect import Dialect
@@ -445,8 +445,7 @@ class JsonRequest:
             ) from error
 
 
-@dataclass(slots=True)
-class Shape:
+class Shape(Struct):
     """What a request's head, the names of its members and a few of their values
     decide; requests that share these share it. `track` is what follows for those of
     its head that ask nothing unusual.

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from msgspec import Struct
+
 from providers.wire.dialect import Dialect, Framing
 from providers.wire.watch import Watch
 from proxy.accounting.prices import is_free
@@ -114,8 +116,7 @@ def limits_of(timeouts: Timeouts, *, is_bounded: bool) -> Limits:
     )
 
 
-@dataclass(slots=True, eq=False)
-class Course:
+class Course(Struct, eq=False):
     """One call under way, from the door to its record.
 
     `principal` is who calls, once that is known; `cors` are the fields a permitted web page needs; `order` what is asked of whom,

@@ -7,9 +7,10 @@ where the path is one whose streams we know.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
+
+from msgspec import Struct
 
 from providers.base import OPERATIONS, Reach
 from providers.wire.dialect import Dialect
@@ -57,8 +58,7 @@ def dialect_of(path: str) -> Dialect:
     return _DIALECTS.get(path, Dialect.CHAT)
 
 
-@dataclass(frozen=True, slots=True)
-class Passages:
+class Passages(Struct, frozen=True):
     """Makes orders of calls that name their provider, or leave it to the default.
 
     `authenticator` is None while authentication is off: what is the owner's is then

@@ -4,8 +4,9 @@ models ask of a call that passes through as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from providers.base import ASKABLE
 from providers.wire.members import Members, WrongType
@@ -21,8 +22,7 @@ WRITES: Final = "chat"
 PLAIN: Final = "passage"
 
 
-@dataclass(slots=True)  # not frozen: one is made for many a request
-class Passing:
+class Passing(Struct):  # not frozen: one is made for many a request
     """Has the shape of allowance.Asked.
 
     `model` is empty and `members` are None where nothing of a body is read; `body` is

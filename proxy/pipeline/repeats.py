@@ -11,9 +11,11 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Framing
@@ -196,8 +198,7 @@ class Kept(Collected):
         super().start(status, headers, length, block)
 
 
-@dataclass(slots=True)
-class Landed:
+class Landed(Struct):
     """What a flight has brought. `is_borne`: somebody's record has what it used."""
 
     record: Record

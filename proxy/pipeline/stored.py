@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
+from msgspec import Struct
 
 from proxy.core import clock
 
@@ -20,8 +20,7 @@ KEPT_S: Final = 3600.0
 KEPT_BYTES: Final = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """One response. `response` and `items`, its own input, are JSON; `turns` are the
     whole conversation up to and with it: JSON lists of items, one after the other.
     `provider` is who answered.

@@ -6,10 +6,11 @@ Knows dialects by `providers.wire.translate.codecs` alone.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from providers.base import Operation, Prepared
 from providers.wire.dialect import Dialect, Framing
@@ -40,8 +41,7 @@ _COUNT: Final = "count_tokens"
 _BYTES_PER_TOKEN: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """What of a request for a response is kept with it: the `input` as it was given,
     and the turns before it, of the response `previous`.
     """
@@ -137,8 +137,7 @@ class Talks:
         self.store.put(Stored(id_, who.tenant, said, items, turns, who.provider))
 
 
-@dataclass(slots=True, eq=False)
-class Talk:
+class Talk(Struct, eq=False):
     """A turn, said in another dialect. Implements Translation."""
 
     errand: Errand

@@ -7,8 +7,9 @@ or has one that nobody knows; a `Tariff` says which of them a budget lets a requ
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from providers.base import ASKABLE
 from providers.wire.usage import Usage
@@ -32,8 +33,7 @@ class Tariff(Enum):
         return cost == 0.0 if self is Tariff.FREE else cost is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
+class Costs(Struct, frozen=True):
     """What candidates would take for one request: `dearest_usd` of those with a price,
     `prompt_usd` for its prompt alone.
 

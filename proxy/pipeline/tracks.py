@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect
@@ -21,8 +22,7 @@ from proxy.routing.model import Candidate
 _CHAT: Final = Dialect.CHAT
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Track:
+class Track(Struct, frozen=True, eq=False):
     """Who serves such requests while `catalog` is in force, and what is sent there:
     bodies of at most `ample_bytes`, as they came where the order has no `edits`.
 

@@ -8,11 +8,11 @@ the families; the relay moves the bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import orjson
+from msgspec import Struct
 
 from providers.base import Adapter, Operation, Prepared
 from providers.base import Request as ToPrepare
@@ -49,8 +49,7 @@ class Unreadable(Exception):
     """An answer that is none: the provider's fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(Struct, frozen=True):
     """Who asks whom: the caller's operation, the provider's that stands in for it
     (`way`), its adapter, the model's name there, the caller's fields, and `own`: what
     the operator sets for this model. `salt` are members for the provider alone.
@@ -65,8 +64,7 @@ class Errand:
     salt: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """A whole answer in the caller's dialect, and what it used."""
 
     body: bytes
@@ -131,8 +129,7 @@ class Unstreamed:
     def let_go(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker:
+class Speaker(Struct, frozen=True):
     """Of the call what an answer must tell: its id, when it came (monotonic), for whom
     it is, and who gives it.
     """

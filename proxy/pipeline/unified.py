@@ -6,11 +6,12 @@ What it asks becomes an ordinary request of OpenAI's dialect, and walks the same
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct
 
 from providers.base import OPERATIONS, Operation
 from providers.wire.members import read_members
@@ -38,8 +39,7 @@ _KNOWN: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What POST /llm was given. `body` is that of the request it becomes."""
 
     type: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from proxy.core import clock
 from proxy.core.call import Call
@@ -29,8 +29,7 @@ def is_upgrade(call: Call) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Tunnels:
+class Tunnels(Struct, frozen=True):
     """Opens tunnels; makes one record at their close.
 
     A tunnel holds no slot: SDKs keep theirs open while nothing is asked, which would

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from proxy.core import clock
 from proxy.core.call import Fetched, FetchFailed
@@ -26,8 +27,7 @@ _WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
 _JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
 
 
-@dataclass(slots=True)
-class Outgoing:
+class Outgoing(Struct):
     """A request to an upstream. `headers` lack host and body framing.
 
     `body` is bytes, or an iterator of pieces with `length` bytes in all (None:

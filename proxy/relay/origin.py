@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from msgspec import Struct, structs
+
 _PORTS: Final = {"http": 80, "https": 443, "demo": 0}
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Struct, frozen=True):
     """Files are paths in PEM form; `verify` False accepts any certificate. `stamps` tell
     what the files held apart from what they held before.
     """
@@ -28,7 +29,9 @@ class Tls:
     def stamped(self) -> Tls:
         """The same with the files as they are now: others make other connections."""
         files = (self.ca_file, self.cert_file, self.key_file)
-        return replace(self, stamps=tuple(_stamp(file) for file in files if file))
+        return structs.replace(
+            self, stamps=tuple(_stamp(file) for file in files if file)
+        )
 
 
 _PLAIN_TLS: Final = Tls()
@@ -97,8 +100,7 @@ def read_origin(url: str, tls: Tls = _PLAIN_TLS, proxy: str | None = None) -> Or
     return Origin(parts.scheme, parts.hostname, port, tls, proxy)
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundProxy:
+class OutboundProxy(Struct, frozen=True):
     host: str
     port: int
     authorization: str | None

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.core import clock
 from proxy.core.call import Reply
@@ -36,8 +38,7 @@ from proxy.relay.origin import Origin
 _NO_PROGRESS: Final = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Seconds; `whole_s` None for what may stream without end."""
 
     connect_s: float

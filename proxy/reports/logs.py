@@ -6,8 +6,9 @@ import argparse
 import heapq
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from proxy.accounting.queries import Queries
 from proxy.accounting.shapes import shown_row
@@ -76,8 +77,7 @@ async def analyze(queries: Queries, asked: dict[str, str]) -> Analysis:
     return made
 
 
-@dataclass(slots=True)
-class Times:
+class Times(Struct):
     """How long some requests took, in milliseconds; `first` until the first byte."""
 
     whole: list[float] = field(default_factory=list)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from providers.wire.members import Members, WrongType
 from providers.wire.turns import opening, turns
@@ -43,8 +44,7 @@ _HEADERS: Final = ("x-session-id", "x-session-affinity")
 _FIELDS: Final = ("session_id", "prompt_cache_key", "previous_response_id")
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """What a request can be recognised by, as keys for a memory.
 
     `chain` has one key for each piece of the conversation and all before it, the
@@ -188,8 +188,7 @@ class Affinity:
         return load
 
 
-@dataclass(slots=True)
-class _Load:
+class _Load(Struct):
     """What a candidate has carried; it counts half after HALF_LIFE_S."""
 
     at: float

@@ -9,10 +9,11 @@ gets shorter and other processes see it. Who was never seen to fail costs a look
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.core import clock
 from proxy.state.base import Cooldowns, Where
@@ -50,8 +51,7 @@ TRANSITIONS: Final[Mapping[tuple[Circuit, Event], Circuit]] = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(slots=True)
-class _Track:
+class _Track(Struct):
     """What is known of one place; successes count only from its first failure on."""
 
     since: float

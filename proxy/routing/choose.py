@@ -9,9 +9,10 @@ is a comparison and a few look-ups. `explain` tells the same story in full.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from providers.base import ASKABLE, Operation
 from proxy.core.errors import CallerFault, GatewayError, ProviderFault
@@ -60,8 +61,7 @@ _PASSING: Final = frozenset({Reason.KEPT, Reason.COOLING, Reason.BROKEN})
 """What time alone may change, or has changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What became of one candidate; `detail` is for people."""
 
     candidate: Candidate

@@ -7,8 +7,9 @@ conversations were served, machines being woken. All of it is keyed by provider 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.config import Config
 from proxy.core.clock import Ticker
@@ -30,8 +31,7 @@ from proxy.routing.wake import Waker
 from proxy.state.base import State, Where
 
 
-@dataclass(frozen=True, slots=True)
-class Hindrance:
+class Hindrance(Struct, frozen=True):
     """Why a model at a provider, or all of the provider, is left alone just now.
 
     With a closed circuit it rests after a rate limit. `remaining_s` is 0.0 where a

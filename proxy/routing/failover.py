@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from providers.base import ASKABLE
 from proxy.core import clock
@@ -50,8 +51,7 @@ def _nobody() -> tuple[Candidate, ...]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """The ordered candidates of one request, and who comes after them.
 
     The functions are called once, when they are needed. `is_open` tells whether a
@@ -64,8 +64,7 @@ class Route:
     is_open: Callable[[Candidate], bool] = lambda _: True
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(Struct, frozen=True):
     """Ask this candidate, after a pause; with the key of this place in its `keys`."""
 
     candidate: Candidate
@@ -74,16 +73,14 @@ class Next:
     why: str = "next candidate"
 
 
-@dataclass(frozen=True, slots=True)
-class Rouse:
+class Rouse(Struct, frozen=True):
     """Wake this candidate's machine and ask it; tell `error` if it does not come up."""
 
     candidate: Candidate
     error: GatewayError
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Tell the caller; nothing is left to try."""
 
     error: GatewayError

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from providers.base import ASKABLE, STAND_INS, FoundModel, Operation
 from proxy.config import ModelConfig
 from proxy.routing.needs import Limits, limits_of
@@ -63,8 +65,7 @@ class Candidate:
         return way
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """A model that callers may name.
 
     `found` is what the first provider that lists it says. `candidates` are all
@@ -105,8 +106,7 @@ class Model:
         return "warm" if self.warm else "cold"
 
 
-@dataclass(frozen=True, slots=True)
-class Wildcard:
+class Wildcard(Struct, frozen=True):
     """A configured id that ends in a star: the rest is the upstream's model."""
 
     prefix: str

@@ -8,9 +8,10 @@ Needs are read from the body only where some candidate is restricted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from providers.base import EMBEDDING, FoundModel
 from providers.wire import wants
@@ -78,8 +79,7 @@ class Fit(StrEnum):
     TOO_LONG = "too_long"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What a candidate is known to lack, and its context in tokens where known."""
 
     lacking: frozenset[Trait] = frozenset()

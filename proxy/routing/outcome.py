@@ -7,10 +7,11 @@ breaker and health decide by it. Knows neither connections nor wire formats.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from providers.errors import Blame, Fault
 from proxy.core.errors import GatewayError
@@ -62,8 +63,7 @@ _OF_BLAME: Final[Mapping[Blame, Ending]] = MappingProxyType({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How one attempt ended.
 
     `error` is what the caller would be told if it was the last one. `status` is the

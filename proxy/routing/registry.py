@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
+
 from providers.base import ASKABLE, Adapter, FoundModel, Settings
 from providers.registry import KINDS
 from providers.wire.dialect import Dialect
@@ -21,8 +23,7 @@ from proxy.routing.status import OUT_OF_USE, WELL, Status
 _MOST_ABSENT: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What one look at a provider showed. None keeps what was known before."""
 
     health: Status

@@ -15,10 +15,11 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.sandbox.limits import TEMPORARY_FILES_BYTES
 from proxy.sandbox.seccomp import program
@@ -39,8 +40,7 @@ _START: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """How to start a process: its arguments, and the filter of system calls.
 
     `user` is who it shall become by itself; `{filter}` in the arguments stands for
@@ -52,8 +52,7 @@ class Command:
     user: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Bare:
+class Bare(Struct, frozen=True):
     """No jail: a process with limits, which is all that some machines allow."""
 
     def command(self, module: str, *, forks: bool, number: int) -> Command:
@@ -66,8 +65,7 @@ class Bare:
         return str(find_monty())
 
 
-@dataclass(frozen=True, slots=True)
-class Jail:
+class Jail(Struct, frozen=True):
     """Bubblewrap's. `nests` says that this bubblewrap can forbid user namespaces."""
 
     bwrap: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 # What an interpreter maps before it runs anything, beside what the code may use.
 INTERPRETER_BYTES: Final = 64 << 20
@@ -13,8 +14,7 @@ MONTY_MAPPED_BYTES: Final = 2 << 30
 TEMPORARY_FILES_BYTES: Final = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Of one run. Output is counted for each stream and the result alone."""
 
     timeout_s: float = 5.0

@@ -14,10 +14,10 @@ import json
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import orjson
+from msgspec import Struct, field
 
 from proxy.sandbox.jail import Command
 
@@ -34,8 +34,7 @@ class Died(Exception):
         self.code = code
 
 
-@dataclass(slots=True)
-class _Output:
+class _Output(Struct):
     """What one stream carried, as much of it as is kept."""
 
     limit: int

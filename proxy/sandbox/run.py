@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 EngineName = Literal["monty", "cpython"]
 ENGINES: Final[tuple[EngineName, ...]] = ("monty", "cpython")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """Code with its input. `engine` None leaves the choice to the sandbox."""
 
     code: str
@@ -20,8 +20,7 @@ class Run:
     engine: EngineName | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a run that ended well has left. `result` is JSON text, and checked to be."""
 
     result: bytes

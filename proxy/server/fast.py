@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from aiohttp import web
+from msgspec import Struct
 
 from proxy.core import clock
 from proxy.core.call import Call, Reply
@@ -41,8 +41,7 @@ class Closing(Protocol):
     closing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FastDoor:
+class FastDoor(Struct, frozen=True):
     """What all connections of the door share.
 
     `taken` counts the requests that it takes, `count` answers where others are

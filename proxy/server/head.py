@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.core.known_head import KnownHead
 from proxy.core.types import Headers
@@ -39,8 +41,7 @@ _UNUSUAL: Final = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HotTarget:
+class HotTarget(Struct, frozen=True, eq=False):
     """Where a hot request line leads; the fields are those of a Call."""
 
     operation: str
@@ -50,8 +51,7 @@ class HotTarget:
     params: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HotHead:
+class HotHead(Struct, frozen=True, eq=False):
     """A head the fast door takes; everything of it but the body's length.
 
     `known` finds it again by its bytes; None where it is not to be remembered.

@@ -20,10 +20,10 @@ nothing waits. Every map is bounded; times are spans in seconds, as hosts share 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from proxy.state.money import MoneyCounts
 
@@ -163,8 +163,7 @@ class Cooldowns(Protocol):
     def end(self, where: Where) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What was last seen; `failures` are those in a row, `age_s` how long ago."""
 
     status: str
@@ -213,8 +212,7 @@ class Blobs(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """Whether to look, or else what another has seen; neither while another looks."""
 
     is_mine: bool

@@ -9,8 +9,9 @@ What was spent before anybody counted is kept elsewhere, and has to be told: `le
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
+
+from msgspec import Struct
 
 LIFETIME_S: Final = 3600.0
 
@@ -41,8 +42,7 @@ class Sums(NamedTuple):
     aside: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """Money set aside in several accounts at once."""
 
     id: int
@@ -50,8 +50,7 @@ class Lease:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """The refusal: which account has too little left, until when."""
 
     account: Account
@@ -60,8 +59,7 @@ class Spent:
     retry_after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """Nothing was taken: nobody has told yet what these spent in the month of `day`."""
 
     accounts: tuple[Account, ...]

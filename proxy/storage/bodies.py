@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import delete, select
 
 from proxy.storage.bulk import insert
@@ -12,8 +12,7 @@ from proxy.storage.database import Database
 from proxy.storage.tables import bodies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BodyRow:
+class BodyRow(Struct, frozen=True, kw_only=True):
     """What was asked and answered, as far as it is kept; `_bytes` is all there was.
 
     `kept_at` is seconds since 1970.

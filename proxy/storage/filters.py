@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Table
 
 _NAMES: Final = ("tenant", "key_id", "model", "provider")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class Filter(Struct, frozen=True, kw_only=True):
     """Of requests and of usage; None leaves a thing open.
 
     `statuses` (lowest and highest) and `client_request_id` mean nothing to usage. Times are

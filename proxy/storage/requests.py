@@ -7,11 +7,11 @@ already is left out, also of the sums by day. They leave by age, a slice at a ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import delete, func, select, tuple_
 
 from proxy.storage import sqlite_rows, usage
@@ -28,8 +28,7 @@ _WIDTH: Final = len(COLUMNS)
 _STREAM: Final = COLUMNS.index("stream")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(Struct, frozen=True, kw_only=True):
     """One try at one provider."""
 
     number: int
@@ -39,8 +38,7 @@ class AttemptRow:
     code: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRow:
+class RequestRow(Struct, frozen=True, kw_only=True):
     """One request. Spans and `started_us` (since 1970) are microseconds."""
 
     id: str

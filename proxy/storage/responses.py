@@ -7,9 +7,9 @@ An id belongs to the tenant that had it first; to every other it does not exist.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from sqlalchemy import delete, select
 
 from proxy.storage.bulk import insert, insert_one
@@ -23,8 +23,7 @@ _REPLACE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseRow:
+class ResponseRow(Struct, frozen=True, kw_only=True):
     """One response. `created_at` is seconds since 1970."""
 
     id: str

@@ -7,9 +7,9 @@ batch that is replayed counts once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, cast, func, select
 
 from proxy.core import clock
@@ -48,8 +48,7 @@ _TOKENS: Final = slice(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageRow:
+class UsageRow(Struct, frozen=True, kw_only=True):
     """Sums of one group; names by which nobody asked to group are empty.
 
     `estimated` and `unpriced` count the requests whose tokens are an estimate, or

@@ -6,13 +6,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import RawTestServer, TestClient
+from msgspec.structs import replace
 
 from proxy.api.context import Context
 from proxy.auth.access import Access

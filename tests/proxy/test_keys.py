@@ -158,7 +158,7 @@ def test_a_number_that_makes_no_sense_names_its_flag(
 
 
 def test_every_field_that_may_be_refused_has_a_flag() -> None:
-    fields = set(KeyFields.__dataclass_fields__) - {"enabled"}
+    fields = set(KeyFields.__struct_fields__) - {"enabled"}
     assert fields <= keys._FLAGS.keys()
 
 

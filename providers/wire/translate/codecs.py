@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import orjson
+from msgspec import Struct
 
 from providers.wire.dialect import Dialect
 from providers.wire.envelopes import Problem, render
@@ -62,8 +62,7 @@ class MakesReader(Protocol):
     ) -> StreamReader: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(Struct, frozen=True):
     """One dialect, both ways.
 
     `read_request` raises Refused; `write_request` UnsupportedParameter or

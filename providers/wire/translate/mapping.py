@@ -8,10 +8,11 @@ the answer wrong is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec import Struct
 
 from providers.wire.dialect import Dialect
 from providers.wire.translate.problems import UnsupportedParameter
@@ -37,8 +38,7 @@ class Treatment(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What becomes of a feature; `wire` is its name there, `note` the fine print."""
 
     treatment: Treatment
@@ -58,8 +58,7 @@ def refused(note: str = "") -> Rule:
     return Rule(Treatment.REFUSED, note=note)
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(Struct, frozen=True):
     """`param` is what the caller is told; `asked` tells whether a request has it."""
 
     param: str

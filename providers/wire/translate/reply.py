@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from providers.wire.translate.events import (
     AudioDelta,
@@ -41,8 +42,7 @@ from providers.wire.translate.request import (
 from providers.wire.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One answer: its parts in order, what it cites, why it ended."""
 
     parts: tuple[Part, ...] = ()
@@ -52,8 +52,7 @@ class Choice:
     logprobs: tuple[dict[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A whole reply. `failure` is an error that the upstream put into it."""
 
     id: str = ""

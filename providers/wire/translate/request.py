@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
+from msgspec import Struct
+
 from providers.wire.dialect import Dialect
 
 
-@dataclass(frozen=True, slots=True)
-class CacheHint:
+class CacheHint(Struct, frozen=True):
     """A breakpoint of prompt caching: what is up to here may be kept. `ttl`: "1h"."""
 
     ttl: str | None = None
@@ -35,21 +37,18 @@ class Source:
     at: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     text: str
     cache: CacheHint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     source: Source
     detail: str | None = None
     cache: CacheHint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(Struct, frozen=True):
     """`media_type` of the source is "audio/wav" and the like; replies have an id."""
 
     source: Source
@@ -57,8 +56,7 @@ class Audio:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """A document. `text` instead of a source where it came as plain text."""
 
     source: Source
@@ -67,8 +65,7 @@ class File:
     cache: CacheHint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True):
     """`arguments` is JSON text. `signature` is Gemini's thought signature."""
 
     id: str
@@ -78,16 +75,14 @@ class ToolCall:
     cache: CacheHint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(Struct, frozen=True):
     call_id: str
     parts: tuple[Text | Image | File | Opaque, ...]
     is_error: bool = False
     cache: CacheHint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(Struct, frozen=True):
     """What the model thought. A `signature` means something to its `origin` alone.
 
     `redacted` stands instead of a text that the vendor does not show.
@@ -99,8 +94,7 @@ class Reasoning:
     redacted: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     text: str
 
 
@@ -125,15 +119,13 @@ class Role(StrEnum):
     ASSISTANT = "assistant"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     role: Role
     parts: tuple[Part, ...]
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Struct, frozen=True):
     """A function the caller offers. `freeform`: it takes text, not JSON."""
 
     name: str
@@ -151,8 +143,7 @@ class ToolMode(StrEnum):
     NAMED = "named"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
+class ToolChoice(Struct, frozen=True):
     """`name` belongs to NAMED; `allowed` narrows AUTO and REQUIRED to these tools."""
 
     mode: ToolMode
@@ -166,8 +157,7 @@ class FormatKind(StrEnum):
     JSON_SCHEMA = "json_schema"
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseFormat:
+class ResponseFormat(Struct, frozen=True):
     kind: FormatKind
     name: str | None = None
     schema: Mapping[str, Any] | None = None
@@ -175,8 +165,7 @@ class ResponseFormat:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(Struct, frozen=True):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -201,8 +190,7 @@ class Effort(StrEnum):
     MAX = "max"
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
+class Thinking(Struct, frozen=True):
     """How much to think, as an effort or as a budget in tokens.
 
     `enabled`: False forbids it; True without effort and budget leaves it to the
@@ -215,8 +203,7 @@ class Thinking:
     shown: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One request. `extras` are top-level members unknown here, of dialect `origin`.
 
     `include_usage`: the caller asked for usage in a stream where that is optional.
@@ -234,7 +221,7 @@ class Request:
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     thinking: Thinking | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     user: str | None = None
     cache: CacheHint | None = None
     cache_key: str | None = None
@@ -242,11 +229,10 @@ class Request:
     include_usage: bool = False
     store: bool | None = None
     previous_response: str | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What is known of the model a request is written for; an adapter fills it in.
 
     `model` is the upstream's id (None: as asked). `drops` names parameters the
@@ -273,8 +259,7 @@ class Target:
     signature_else: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A request in a dialect: its body, what was left out, what was altered.
 
     `changed` holds pairs such as ("temperature", "1").

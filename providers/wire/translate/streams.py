@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import orjson
+from msgspec import Struct
 
 from providers.wire.dialect import Framing
 from providers.wire.envelopes import Problem
@@ -30,8 +30,7 @@ LIMIT_BYTES: Final = 8 << 20
 _ODD_SHAPE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What a reply's writer must know that no event tells.
 
     `id` makes the ids a dialect demands (unique per request, no prefix); `created`

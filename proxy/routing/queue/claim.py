@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from proxy.core.errors import GatewayError
 from proxy.routing.model import Candidate
@@ -21,8 +22,7 @@ OVERTAKEN_FOR: Final = 0.75
 Choose = Callable[[], tuple[Candidate, ...]]
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(Struct):
     """What one request asks for. Never changed (not frozen: built per request).
 
     `candidates` in order of preference; `holder` is whom waiting is fair between, a

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from proxy.storage.bodies import Bodies, BodyRow
 from proxy.storage.database import Database

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from proxy.storage.database import Database
 from proxy.storage.responses import ResponseRow, Responses

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.auth.api_keys import (
     create_first_key,
@@ -92,7 +93,7 @@ async def test_two_changes_at_once_both_hold(store: FakeKeys) -> None:
     def meddle() -> None:
         if not meddled:
             meddled.append(True)
-            store._put(replace(store.rows[key.id], priority=7))
+            store._put(dataclasses.replace(store.rows[key.id], priority=7))
 
     store.meddle = meddle  # type: ignore[method-assign]
     changed = await update_key(

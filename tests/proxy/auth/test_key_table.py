@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from proxy.auth.api_keys import create_key, hash_of, revoke_key, rotate_key, update_key
 from proxy.auth.key_fields import KeyFields

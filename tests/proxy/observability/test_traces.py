@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from proxy.core.types import Attempt, Record
 from proxy.observability import traces as module
@@ -179,7 +180,7 @@ async def test_on_it_asks_for_the_library(
 ) -> None:
     loaded = read_settings(settings("http://127.0.0.1:9"))
     config = replace(loaded.config, otlp_endpoint="http://127.0.0.1:1")
-    async with Runtime(replace(loaded, config=config)) as runtime:
+    async with Runtime(structs.replace(loaded, config=config)) as runtime:
         assert runtime.traces is None
     assert unwanted.asked
     assert "otel" in caplog.text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.sandbox.inside.trial import standing
 from proxy.sandbox.jail import Bare, Command, Jail, find_jails
