@@ -8,9 +8,9 @@ from typing import Final
 
 from proxy import __version__
 
-# Modules make many objects and leave no cycles behind: the collector, which walks all
-# there is, would take a tenth of the time to start. Requests leave none either.
-COLLECT_AFTER: Final = 50_000, 20, 20
+# Modules make many objects and leave hardly a cycle behind: the collector, which walks
+# all there is again and again, would take a tenth of the time to start.
+_COLLECT_AFTER: Final = 1_000_000
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
         # before anything is loaded: scripts ask this often
         sys.stdout.write(f"local-ai {__version__}\n")
         return 0
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(_COLLECT_AFTER)
     from proxy.cli import run
 
     return run(arguments)

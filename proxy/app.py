@@ -183,10 +183,12 @@ def _site(
 def _settle_memory() -> None:
     """Keep the collector away from what lives as long as the process.
 
-    Walking all modules each time it looks showed as 40 ms of delay (bench: p99); so
-    would a last look here, while the first callers wait.
+    Requests leave no cycles behind, so it has little to find; walking all modules
+    each time it looks showed as 40 ms of delay (bench: p99). So would a last look here,
+    while the first callers wait.
     """
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _hear_signals(runtime: Runtime) -> asyncio.Event:
