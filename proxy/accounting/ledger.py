@@ -24,6 +24,7 @@ from proxy.core import clock
 from proxy.core.tasks import Tasks
 from proxy.core.types import Record
 from proxy.storage.errors import DataRefused, StorageError
+from proxy.storage.requests import COLUMNS
 
 _log: Final = logging.getLogger("local_ai.ledger")
 
@@ -43,6 +44,8 @@ _PATIENCE_S: Final = 10.0
 _REST: Final = 2.0
 _LONGEST_REST_S: Final = 0.25
 _PATIENCE_BYTES: Final = 64 << 20
+_STARTED_US: Final = COLUMNS.index("started_us")
+_DURATION_US: Final = COLUMNS.index("duration_us")
 
 
 class RowStore(Protocol):
@@ -54,8 +57,8 @@ class RowStore(Protocol):
 class Lag(Struct, frozen=True):
     """How far the database is behind.
 
-    `rows` and `bytes` wait, for `seconds` by now, `held_bytes` of them in memory as
-    the disk does not take them. `dropped` found room nowhere, `set_aside` no database
+    `rows` and `bytes` wait, `held_bytes` of them in memory as the disk does not take
+    them; `seconds` ago the oldest request among them ended. `dropped` found room nowhere, `set_aside` no database
     takes. `problem` is why the last pass failed, `disk_errors` how often the spool's
     disk did not do what it was asked.
     """
@@ -97,8 +100,6 @@ class Ledger:
         self._cpu = cpu
         self._epoch_s = wall() - now()
         self._looked_at, self._used_s = now(), cpu()
-        self._waiting_since: float | None = None
-        self._stored_at = now()
         self._adopted_at = now()
         self._problem: str | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -115,7 +116,6 @@ class Ledger:
         return self
 
     async def _catch_up(self) -> None:
-        self._waiting_since = self._now()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_PASS_S):
                 await self._pass()
@@ -141,14 +141,10 @@ class Ledger:
     @property
     def lag(self) -> Lag:
         spool = self._spool
-        since = self._waiting_since
-        seconds = 0.0
-        if since is not None and spool.waiting_rows:
-            seconds = max(0.0, self._now() - max(since, self._stored_at))
         return Lag(
             rows=spool.waiting_rows,
             bytes=spool.waiting_bytes,
-            seconds=seconds,
+            seconds=self._age_s(),
             held_bytes=spool.held_bytes,
             dropped=spool.dropped,
             set_aside=spool.set_aside,
@@ -156,12 +152,20 @@ class Ledger:
             disk_errors=spool.disk_errors,
         )
 
+    def _age_s(self) -> float:
+        """Tell how long ago the oldest request ended that waits; nothing has to be noted
+        of each for that, as its line says it.
+        """
+        now = self._wall()
+        oldest = (_ended_at(line, header) for line, header in self._spool.oldest())
+        return max(
+            (now - at for at in oldest if at is not None and at < now), default=0.0
+        )
+
     def append(self, *records: Record) -> None:
         """Note requests in one write, before their replies' last bytes leave. Never
         raises for want of room.
         """
-        if self._waiting_since is None:
-            self._waiting_since = self._now()
         epoch_s = self._epoch_s
         lines = [encode(record, epoch_s) for record in records]
         self._spool.put(b"".join(lines), len(lines))
@@ -175,8 +179,7 @@ class Ledger:
         self._spool.retry()
         if self._now() - self._adopted_at >= _ADOPT_S:
             self._adopted_at = self._now()
-            if self._spool.adopt() and self._waiting_since is None:
-                self._waiting_since = self._now()
+            self._spool.adopt()
         # What has waited for too long goes all at once, however busy we are.
         is_late = self.lag.seconds >= _PATIENCE_S
         while (batch := self._spool.take()) is not None:
@@ -189,7 +192,6 @@ class Ledger:
                 await self._wait(min(_REST * took_s, _LONGEST_REST_S))
                 if not is_late and self._is_busy():
                     return True
-        self._waiting_since = None
         return True
 
     @property
@@ -211,7 +213,6 @@ class Ledger:
             self._spool.keep_aside([*broken, *(orjson.dumps(row) for row in refused)])
         self._spool.done(batch)
         self._tell(None)
-        self._stored_at = self._now()
         return True
 
     async def _insert(self, rows: Sequence[Row]) -> list[Row]:
@@ -271,3 +272,14 @@ class Ledger:
         if problem is None and self._problem is not None:
             _log.warning("The database takes records again.")
         self._problem = problem
+
+
+def _ended_at(line: bytes, header: bytes) -> float | None:
+    """Seconds since 1970; None of a line that cannot be read."""
+    rows, _ = decode((line,), header)
+    if not rows:
+        return None
+    started_us, duration_us = rows[0][_STARTED_US], rows[0][_DURATION_US]
+    if not isinstance(started_us, int) or not isinstance(duration_us, int):
+        return None
+    return (started_us + duration_us) / 1e6

@@ -34,7 +34,7 @@ class LedgerGauges(Collector):
         )
         yield GaugeMetricFamily(
             "local_ai_ledger_lag_seconds",
-            "For how long they have waited.",
+            "How long ago the oldest of their requests ended.",
             value=lag.seconds,
         )
         yield GaugeMetricFamily(

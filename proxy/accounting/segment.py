@@ -20,19 +20,27 @@ _PIECE: Final = 1 << 20
 
 
 class Segment:
-    """Made by `create` or `adopt`. `size` and `read_to` are offsets of whole lines."""
+    """Made by `create` or `adopt`. `size` and `read_to` are offsets of whole lines.
+
+    `left_until` is until when nobody reads it, as it could not be read; 0 otherwise.
+    """
 
     def __init__(self, path: Path, descriptor: int, header: bytes, size: int) -> None:
         self.path = path
         self.header = header
         self.size = size
         self.read_to = len(header)
+        self.left_until = 0.0
         self._descriptor = descriptor
         self._synced_to = 0
 
     @property
     def is_read(self) -> bool:
         return self.read_to >= self.size
+
+    @property
+    def is_left(self) -> bool:
+        return self.left_until > 0.0
 
     @property
     def unread_bytes(self) -> int:
@@ -55,9 +63,14 @@ class Segment:
         os.ftruncate(self._descriptor, self.size)
 
     def read(self, limit_bytes: int) -> bytes:
-        """Answer whole lines that were not read yet; without one end, as it is."""
+        """Answer whole lines that were not read yet; without one end, as it is.
+
+        Raises OSError, also where the file is shorter than it was.
+        """
         wanted = min(limit_bytes, self.unread_bytes)
         data = os.pread(self._descriptor, wanted, self.read_to)
+        if not data:
+            raise OSError(errno.EIO, "it has been cut short")
         return data[: data.rfind(b"\n") + 1] or data
 
     def count_unread(self) -> int:

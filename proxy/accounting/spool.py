@@ -12,7 +12,7 @@ import itertools
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,10 @@ _BATCH: Final = 64 << 10
 _WORTH_REMOVING: Final = 256 << 10
 _FULL: Final = 8 << 20
 _COMPLAIN_S: Final = 60.0
+# So long a file that cannot be read is left alone: a disk that fails takes its time.
+_LEAVE_S: Final = 60.0
+# More than any line has.
+_LINE: Final = 16 << 10
 
 
 class Batch(Struct, frozen=True, eq=False):
@@ -100,7 +104,7 @@ class Spool:
         self._active = None
         for one in self._segments:
             if one.is_read:
-                one.remove()
+                self._remove(one)
             else:
                 one.close()
         self._segments.clear()
@@ -144,7 +148,7 @@ class Spool:
             self._complain("looked through", self._folder, error)
             return 0
         count = 0
-        for path in paths:
+        for path in reversed(paths):  # each goes before all others
             if path not in ours:
                 count += self._adopt(path)
         self.waiting_rows += count
@@ -172,15 +176,48 @@ class Spool:
         for one in tuple(self._segments):
             if one.is_read:
                 self._retire(one)
-                continue
-            data = one.read(_BATCH)
-            end = one.read_to + len(data)
-            return Batch(data.splitlines(), one.header, one, end)
+            elif data := self._read(one):
+                end = one.read_to + len(data)
+                return Batch(data.splitlines(), one.header, one, end)
         if self._held:
             data = self._held.popleft()[0]
             self._held_bytes -= len(data)
             return Batch(data.splitlines(), self._header, None)
         return None
+
+    def _read(self, one: Segment) -> bytes:
+        """Nothing where it cannot be read: its lines wait, and no others for them."""
+        if one.left_until > self._now():
+            return b""
+        try:
+            data = one.read(_BATCH)
+        except OSError as error:
+            self.disk_errors += 1
+            if not one.is_left:
+                _log.error("The spool's %s cannot be read (%s): the records in it are "
+                           "left there.", one.path, error)  # fmt: skip
+            one.left_until = self._now() + _LEAVE_S
+            if one is self._active:
+                self._active = None
+            return b""
+        one.left_until = 0.0
+        return data
+
+    def oldest(self) -> Iterator[tuple[bytes, bytes]]:
+        """The first line that waits in each file and in memory, each with its header.
+
+        Of a file that cannot be read there is none.
+        """
+        for one in self._segments:
+            if one.is_read or one.is_left:
+                continue
+            try:
+                data = one.read(_LINE)
+            except OSError:  # `take` says so
+                continue
+            yield data.partition(b"\n")[0], one.header
+        if self._held:
+            yield self._held[0][0].partition(b"\n")[0], self._header
 
     def done(self, batch: Batch) -> None:
         """Forget it: the database has it."""
@@ -265,7 +302,14 @@ class Spool:
                 return
             self._active = None
         self._segments.remove(one)
-        one.remove()
+        self._remove(one)
+
+    def _remove(self, one: Segment) -> None:
+        """One that stays, stays locked: or somebody would take it over and read it."""
+        try:
+            one.remove()
+        except OSError as error:
+            self._complain("removed", one.path, error)
 
     def _complain(self, what: str, path: Path, error: OSError) -> None:
         """Count what the disk did not do, and tell of it once a minute."""

@@ -12,6 +12,7 @@ import pytest
 from proxy.accounting.ledger import Ledger
 from proxy.accounting.ledger_line import HEADER, encode
 from proxy.accounting.spool import Room, Spool
+from proxy.core import clock
 from proxy.core.tasks import Tasks
 from proxy.storage.errors import DatabaseAway, DataRefused
 from tests.fakes.hand_clock import HandClock
@@ -41,11 +42,19 @@ class FakeStore:
         return len(rows)
 
 
-def a_record(number: int) -> Any:
-    return record_of(id=f"req_{number}", operation="chat", started_at=1.0)
+def a_record(number: int, ended_at: float = 1000.0) -> Any:
+    """By default one that has just ended, as a `HandClock` says that has not moved."""
+    return record_of(
+        id=f"req_{number}",
+        operation="chat",
+        started_at=ended_at - 5.0,
+        ended_at=ended_at,
+    )
 
 
 def a_ledger(folder: Path, store: FakeStore, **options: Any) -> Ledger:
+    """One clock serves as both, so that records are as old as it says."""
+    options.setdefault("wall", options.get("now", clock.monotonic))
     return Ledger(Spool(folder, HEADER, options.pop("room", Room())), store, **options)
 
 
@@ -136,7 +145,8 @@ async def test_what_a_database_that_is_away_does_not_take_waits(
         assert not await ledger.drain()
         ledger.append(a_record(2))
         lag = ledger.lag
-        assert (lag.rows, lag.seconds, lag.problem) == (2, 3.0, "locked")
+        assert (lag.rows, lag.problem) == (2, "locked")
+        assert lag.seconds == pytest.approx(3.0, abs=1e-3)
         store.away = False
         assert await ledger.drain()
         assert store.ids == ["req_1", "req_2"]
@@ -150,9 +160,60 @@ async def test_a_long_idle_time_is_no_lag(tmp_path: Path) -> None:
         ledger.append(a_record(1))
         await ledger.drain()
         clock.pass_by(1000)
-        ledger.append(a_record(2))
+        ledger.append(a_record(2, clock()))
         clock.pass_by(1)
-        assert ledger.lag.seconds == 1.0
+        assert ledger.lag.seconds == pytest.approx(1.0, abs=1e-3)
+
+
+async def test_the_lag_is_the_age_of_the_oldest_record_however_many_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.accounting.spool._BATCH", 200)
+    store, clock = FakeStore(), HandClock()
+    async with a_ledger(tmp_path, store, now=clock) as ledger:
+        for number in range(4):
+            ledger.append(a_record(number, clock()))
+            clock.pass_by(1)
+        insert = store.insert
+
+        async def one(rows: Sequence[Sequence[Any]]) -> int:
+            store.away = bool(store.ids)
+            return await insert(rows)
+
+        store.insert = one  # type: ignore[method-assign]
+        assert ledger.lag.seconds == pytest.approx(4.0, abs=1e-3)
+        assert not await ledger.drain()
+        lag = ledger.lag
+        assert lag.rows == 3, "a batch was stored"
+        assert lag.seconds == pytest.approx(3.0, abs=1e-3)
+
+
+async def test_the_lag_tells_of_what_others_left_and_of_what_waits_in_memory(
+    tmp_path: Path,
+) -> None:
+    clock = HandClock()
+    async with a_ledger(tmp_path, FakeStore(), now=clock) as ledger:
+        ledger.append(a_record(1))
+    clock.pass_by(60)
+    async with a_ledger(tmp_path, FakeStore(), now=clock) as ledger:
+        assert ledger.lag.seconds == pytest.approx(60.0)
+        ledger.append(a_record(2, clock()))
+        assert ledger.lag.seconds == pytest.approx(60.0), "the oldest"
+        await ledger.drain()
+        assert ledger.lag.seconds == 0.0
+    room = Room(disk=0)
+    async with a_ledger(tmp_path, FakeStore(), room=room, now=clock) as it:
+        it.append(a_record(3, clock()))
+        clock.pass_by(2)
+        assert (it.lag.held_bytes > 0, it.lag.seconds) == (True, pytest.approx(2.0))
+
+
+async def test_lines_that_are_no_records_have_no_age(tmp_path: Path) -> None:
+    for number, odd in enumerate((b"odd\n", b"[]\n", HEADER)):
+        spool = Spool(tmp_path / str(number), HEADER)
+        async with Ledger(spool, FakeStore()) as ledger:
+            spool.put(odd)
+            assert (ledger.lag.rows, ledger.lag.seconds) == (1, 0.0)
 
 
 async def test_a_record_that_is_refused_does_not_hold_up_the_others(

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -237,4 +238,94 @@ def test_what_neither_database_nor_disk_takes_is_counted_as_lost(
     spool.keep_aside([b"odd", b"strange"])
     assert (spool.set_aside, spool.dropped, spool.disk_errors) == (0, 2, 1)
     assert "are lost" in caplog.text
+    spool.close()
+
+
+def unreadable(folder: Path, spool: Spool) -> Callable[[], None]:
+    """Let the first of its files not be read any more; answers what ends that."""
+    first = spool._segments[0]
+    kept = os.dup(first._descriptor)
+    blind = os.open(folder, os.O_PATH)
+    os.dup2(blind, first._descriptor)
+    os.close(blind)
+
+    def mend() -> None:
+        os.dup2(kept, first._descriptor)
+        os.close(kept)
+
+    return mend
+
+
+def test_a_file_that_cannot_be_read_is_told_once_and_holds_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = HandClock()
+    spool = Spool(tmp_path, HEADER, now=clock)
+    spool.open()
+    put(spool, lines(0, 2))
+    mend = unreadable(tmp_path, spool)
+    assert numbers(spool) == []
+    put(spool, lines(2, 4))
+    assert numbers(spool) == [2, 3], "in a file of their own"
+    assert spool.waiting_rows == 2
+    assert list(spool.oldest()) == []
+    for _ in range(3):
+        assert numbers(spool) == []
+        clock.pass_by(60)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "cannot be read" in told
+    assert spool.disk_errors == 3, "it is not tried all the time"
+    mend()
+    assert numbers(spool) == [0, 1]
+    assert (spool.waiting_rows, spool.waiting_bytes) == (0, 0)
+    spool.close()
+
+
+def test_a_file_that_was_cut_short_is_told_and_holds_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = opened(tmp_path)
+    put(spool, lines(0, 2))
+    (file,) = tmp_path.iterdir()
+    os.truncate(file, len(HEADER))
+    assert numbers(spool) == []
+    assert "cut short" in caplog.text
+    put(spool, lines(2, 3))
+    assert numbers(spool) == [2]
+    spool.close()
+
+
+def test_a_file_that_cannot_be_removed_is_told_and_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy.accounting.spool._WORTH_REMOVING", 0)
+    spool = opened(tmp_path)
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "not yours", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        put(spool, lines(0, 2))
+        assert numbers(spool) == [0, 1]
+        assert spool.adopt() == 0
+        put(spool, lines(2, 3))
+        assert numbers(spool) == [2]
+        put(spool, lines(3, 4))
+        spool.close()
+    assert caplog.text.count("cannot be removed") == 1
+    assert spool.disk_errors >= 2
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_oldest_line_is_that_which_goes_first(tmp_path: Path) -> None:
+    for number in range(3):
+        before = Spool(tmp_path, HEADER, wall=lambda at=float(number): at)
+        before._segments.clear()
+        before.put(lines(number, number + 1)[0])
+        before.close()
+    spool = opened(tmp_path)
+    put(spool, lines(3, 4))
+    assert next(spool.oldest()) == (b"000000", HEADER)
+    assert numbers(spool) == [0, 1, 2, 3]
     spool.close()
