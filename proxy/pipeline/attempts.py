@@ -170,11 +170,15 @@ class Attempts:
             if isinstance(step, Stop):
                 raise step.error
             begun = None
-            candidate, key = await self._next(course, step, outcome.error)
-            lease = dispatch.queue.take((candidate,)) or await self._wait(
-                course, (candidate,)
+            key = await self._next(course, step, outcome.error)
+            # Who has no slot is not waited for where another has one.
+            able = (step.candidate, *step.others)
+            lease = dispatch.queue.take(able) or await self._wait(
+                course, able, partial(failover.still, step, dispatch.queue.is_live)
             )
-            has_begun = dispatch.traffic.try_begin(candidate)
+            if lease.candidate is not step.candidate:
+                key = None
+            has_begun = dispatch.traffic.try_begin(lease.candidate)
 
     async def _begin_later(
         self,
@@ -241,19 +245,19 @@ class Attempts:
 
     async def _next(
         self, course: Course, step: Next | Rouse, error: GatewayError
-    ) -> tuple[Candidate, int | None]:
-        """Wait until the next candidate may be asked; and with which key, if told."""
+    ) -> int | None:
+        """Wait until the next candidate may be asked; answer its key's place, if told."""
         if course.keep_alive is not None:  # the attempt that failed has ended it
             self._carrier.ticker.add(course.keep_alive)
         if isinstance(step, Rouse):
             if not await self._wake(course, step.candidate.provider, step.error):
                 raise step.error
-            return step.candidate, None
+            return None
         if step.delay_s > 0:
             with self._dispatch.pauses.place(error):
                 await clock.sleep(step.delay_s)
             course.record.upstream_wait_s += step.delay_s
-        return step.candidate, step.key or None
+        return step.key or None
 
     async def _wake(
         self, course: Course, machine: Provider, otherwise: GatewayError

@@ -65,12 +65,16 @@ class Route(Struct, frozen=True):
 
 
 class Next(Struct, frozen=True):
-    """Ask this candidate, after a pause; with the key of this place in its `keys`."""
+    """Ask this candidate, after a pause; with the key of this place in its `keys`.
+
+    Where it has no slot now, the first of `others` that has one.
+    """
 
     candidate: Candidate
     delay_s: float = 0.0
     key: int = 0
     why: str = "next candidate"
+    others: tuple[Candidate, ...] = ()
 
 
 class Rouse(Struct, frozen=True):
@@ -78,6 +82,7 @@ class Rouse(Struct, frozen=True):
 
     candidate: Candidate
     error: GatewayError
+    others: tuple[Candidate, ...] = ()
 
 
 class Stop(Struct, frozen=True):
@@ -124,6 +129,7 @@ class Failover:
         self._loading_asks = 0
         self._limited: dict[Candidate, float] = {}
         self._told: dict[Ending, GatewayError] = {}
+        self._last: GatewayError | None = None
 
     def after(self, tried: Candidate, outcome: Outcome, key: int = 0) -> Step:
         """Decide; `key` is the place of the key that was used.
@@ -159,11 +165,28 @@ class Failover:
             or Stop(self._most_hopeful(error))
         )
 
+    def still(
+        self, step: Next | Rouse, is_live: Callable[[Candidate], bool]
+    ) -> tuple[Candidate, ...]:
+        """Answer who may be asked, where providers change while a step waits for a slot.
+
+        Raises what the caller is told when nobody is left.
+        """
+        if is_live(step.candidate):
+            return (step.candidate, *step.others)
+        self._queue = [c for c in self._queue if is_live(c)]
+        instead = self._another() or self._fallback()
+        if instead is None:
+            assert self._last is not None  # a step follows a failure
+            raise self._most_hopeful(self._last)
+        return (instead.candidate, *instead.others)
+
     def _note(
         self, tried: Candidate, outcome: Outcome, error: GatewayError, key: int
     ) -> None:
         ending = outcome.ending
         self._told.setdefault(ending, error)
+        self._last = error
         address = _address(tried)
         if ending in OF_HOST:
             self._hosts.add(address)
@@ -180,11 +203,8 @@ class Failover:
             self._limited[tried] = self._now() + pause_s
 
     def _another(self) -> Next | None:
-        while self._queue:
-            candidate = self._queue.pop(0)
-            if self._is_fresh(candidate) and self._route.is_open(candidate):
-                return Next(candidate)
-        return None
+        fresh = [c for c in self._queue if self._is_fresh(c) and self._route.is_open(c)]
+        return Next(fresh[0], others=tuple(fresh[1:])) if fresh else None
 
     def _is_fresh(self, candidate: Candidate) -> bool:
         """Tell whether its host has not failed, nor been asked the very same."""
@@ -215,7 +235,9 @@ class Failover:
         self._fell_back = True
         self._queue = list(self._route.fallbacks())
         step = self._another()
-        return None if step is None else Next(step.candidate, why="fallback")
+        if step is None:
+            return None
+        return Next(step.candidate, why="fallback", others=step.others)
 
     def _await_loading(self, outcome: Outcome) -> Next | None:
         candidate = self._loading

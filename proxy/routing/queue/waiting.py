@@ -169,6 +169,11 @@ class Queue:
                 self._answer(waiter, self._too_late(waiter.claim))
         self.wake()
 
+    def is_live(self, candidate: Candidate) -> bool:
+        """Tell whether its provider is still there, and in use."""
+        provider = candidate.provider
+        return provider.usable and self._slots.registry.get(provider.id) is provider
+
     # -- what can be seen ---------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -331,15 +336,11 @@ class Queue:
 
     def _fits(self, candidate: Candidate) -> bool:
         return (
-            self._is_live(candidate)
+            self.is_live(candidate)
             and self._slots.has_room(candidate)
             and not self._slots.is_asked(candidate)
             and self._may_serve(candidate)
         )
-
-    def _is_live(self, candidate: Candidate) -> bool:
-        provider = candidate.provider
-        return provider.usable and self._slots.registry.get(provider.id) is provider
 
     def _loaded_at(self, provider_id: str) -> str | None:
         """Answer the model that needs no swap. Only local machines swap."""
@@ -361,7 +362,7 @@ class Queue:
         if claim.choose is not None:
             found = claim.choose()
         else:
-            found = tuple(c for c in claim.candidates if self._is_live(c))
+            found = tuple(c for c in claim.candidates if self.is_live(c))
         if not found:
             raise ProviderFault(
                 "all_providers_unavailable",

@@ -105,7 +105,7 @@ def stopped(step: Step) -> GatewayError:
     return step.error
 
 
-A, B, C = place("a"), place("b"), place("c")
+A, B, C, D = place("a"), place("b"), place("c"), place("d")
 
 
 @pytest.mark.parametrize("ending", GOING_ON)
@@ -231,9 +231,10 @@ def test_the_next_key_comes_before_the_next_candidate(ending: Ending) -> None:
 
 
 def test_fallbacks_come_after_all_candidates_and_are_asked_for_once() -> None:
-    bench = Bench(A, B, fallbacks=[C, place("d")])
+    bench = Bench(A, B, fallbacks=[C, D])
     assert bench.after(A, Ending.UNREACHABLE) == Next(B)
-    assert bench.after(B, Ending.UNREACHABLE) == Next(C, why="fallback")
+    step = bench.after(B, Ending.UNREACHABLE)
+    assert step == Next(C, why="fallback", others=(D,))
     assert isinstance(bench.after(C, Ending.UNREACHABLE), Next)
     assert bench.asked_for_fallbacks == 1
 
@@ -255,6 +256,25 @@ def test_too_long_goes_to_the_context_fallbacks_alone_even_at_the_same_host() ->
     bench = Bench(A, B, fallbacks=[C], context_fallbacks=[wide])
     assert bench.after(A, Ending.TOO_LONG) == Next(wide)
     assert stopped(Bench(A, B, fallbacks=[C]).after(A, Ending.TOO_LONG)).status == 400
+
+
+def test_others_may_be_asked_where_the_next_has_no_slot() -> None:
+    bench = Bench(A, B, C)
+    assert bench.after(A, Ending.UNREACHABLE) == Next(B, others=(C,))
+    assert bench.after(C, Ending.UNREACHABLE) == Next(B), "it has not been asked yet"
+
+
+def test_who_waits_for_one_that_goes_away_is_sent_on() -> None:
+    bench = Bench(A, B, C, fallbacks=[D])
+    step = bench.after(A, Ending.OVERLOADED)
+    assert isinstance(step, Next)
+    still = bench.failover.still
+    assert still(step, lambda c: c is not C) == (B, C)
+    assert still(step, lambda c: c is not B) == (C,)
+    assert still(step, lambda c: c is D) == (D,)
+    with pytest.raises(GatewayError) as told:
+        still(step, lambda _: False)
+    assert told.value.code == "upstream_error"
 
 
 # -- loading and limits ------------------------------------------------------------------
