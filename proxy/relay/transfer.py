@@ -35,6 +35,10 @@ from proxy.relay.headers import trailers_for_caller
 from proxy.relay.modes import Events, Mode
 from proxy.relay.origin import Origin
 
+STALE_WITHIN_S: Final = 2.0
+"""A kept connection that was closed before it was used tells so within a round trip.
+Who closes later was at work, perhaps loading a model, which would begin anew."""
+
 _NO_PROGRESS: Final = (0, 0)
 
 
@@ -138,7 +142,8 @@ class Transfer(ABC):
                         await self._ended
                     break
                 except StaleConnection:
-                    if taken is None or not isinstance(out.body, bytes):
+                    is_fixed = isinstance(out.body, bytes)
+                    if taken is None or not is_fixed or self._was_at_work():
                         raise
                     taken, self._ended = None, Signal()
                 finally:
@@ -147,6 +152,9 @@ class Transfer(ABC):
             return self._mode.body
         finally:
             self._mode = None  # it may hold us: no cycle stays
+
+    def _was_at_work(self) -> bool:
+        return self.sent_at is None or self._now() - self.sent_at > STALE_WITHIN_S
 
     def take_over(self, connection: Connection, sent_at: float, from_: Sink) -> None:
         """Be the sink of a request that is on its way already, in place of another."""

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from proxy.relay.client import Outgoing
 from proxy.relay.errors import CallerStalled, Phase, TimedOut
 from proxy.relay.modes import Mode
+from proxy.relay.transfer import STALE_WITHIN_S
 from tests.proxy.relay.rig import (
     LIMITS,
     LONG_HEAD,
@@ -134,7 +135,7 @@ async def test_a_stream_has_no_limit_in_all(rig: Rig) -> None:
 async def test_each_try_has_its_limits_anew(rig: Rig) -> None:
     await rig.warm()
     ride = await rig.begin()
-    rig.hands.pass_by(LIMITS.first_byte_s - 1)
+    rig.hands.pass_by(STALE_WITHIN_S)
     rig.dial.made[0].lose()
     await settle()
     rig.hands.pass_by(LIMITS.first_byte_s - 1)

@@ -18,6 +18,7 @@ from proxy.relay.errors import (
 )
 from proxy.relay.head import ReplyHead
 from proxy.relay.modes import Mode
+from proxy.relay.transfer import STALE_WITHIN_S
 from tests.fakes.reply import KeptReply
 from tests.proxy.relay.rig import (
     DONE,
@@ -122,6 +123,19 @@ async def test_a_stale_connection_is_replaced_by_a_fresh_one(
     )
     rig.upstream.feed(SHORT)
     assert (await ride.moved()).body == b"hi"
+
+
+async def test_one_that_closes_after_a_while_was_at_work_and_is_not_asked_again(
+    rig: Rig,
+) -> None:
+    """It may have been loading a model: sent again, that would begin anew."""
+    await rig.warm()
+    ride = await rig.begin(gathered)
+    rig.hands.pass_by(STALE_WITHIN_S + 1)
+    rig.upstream.lose()
+    assert isinstance(await ride.failure(), StaleConnection)
+    assert len(rig.dial.made) == 1
+    assert rig.is_clean()
 
 
 async def test_the_second_try_is_the_last(rig: Rig) -> None:
