@@ -98,18 +98,20 @@ class Records:
     async def _prepare(self) -> None:
         made = self._tasks.start(self._try_to_prepare(), "prepare the database")
         await asyncio.wait({made}, timeout=_PATIENCE_S)
-        if made.done():
-            made.result()
+        if made.done() and (newer := made.result()) is not None:
+            raise NoRecords(str(newer)) from newer
 
-    async def _try_to_prepare(self) -> None:
+    async def _try_to_prepare(self) -> NewerSchema | None:
+        """Answer what forbids the start; later on the ledger meets it, and tells."""
         try:
             await self._database.prepare()
         except NewerSchema as error:
-            raise NoRecords(str(error)) from error
+            return error
         except DatabaseAway as error:
             _log.warning("The database is away (%s): records wait for it.", error)
         except StorageError as error:
             _log.error("The database cannot be used (%s): records wait.", error)
+        return None
 
     def _days(self) -> float:
         return self._current().logging.request_log.retain_days

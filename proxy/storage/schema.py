@@ -68,7 +68,7 @@ def refuse_newer(version: str | None) -> None:
     if version is not None and version not in REVISIONS:
         raise NewerSchema(
             f"The database is at version {version}, this program knows {EXPECTED} and "
-            "older: start the version that was used last, or restore a backup."
+            "older: start the version that was used last, or restore a backup"
         )
 
 

@@ -36,9 +36,11 @@ async def test_a_later_schema_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "local-ai.db") as connection:
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     connection.close()
-    async with Tasks(lambda _: None) as tasks:
+    faults: list[BaseException] = []
+    async with Tasks(faults.append) as tasks:
         with pytest.raises(NoRecords, match="9999"):
             await records(tmp_path, tasks).__aenter__()
+    assert faults == [], "it is told in one line"
 
 
 async def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
