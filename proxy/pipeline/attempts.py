@@ -359,6 +359,7 @@ class Attempts:
             partial(chooser.fallbacks, *asked),
             partial(chooser.context_fallbacks, *asked),
             chooser.is_open,
+            lambda: self._choose(course, request)[1],
         )
         started_at = course.record.started_at
         return Failover(

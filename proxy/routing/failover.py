@@ -5,7 +5,7 @@ the first body byte that has gone to the caller. Pure: it sends nothing and wait
 nothing. What an attempt shows of a provider is `traffic`'s affair.
 
     the same by another route, where it has not the one that was asked for
-    → next candidate → the same once more, if it is the only one and nothing is spared
+    → next candidate → one that has come up since → the same once more, if it is the only one and nothing is spared
     → fallbacks     → whoever was loading, until its firstByte is over
                     → whoever was rate limited, within the caller's patience
                     → a machine that can be woken → stop, with the most hopeful error
@@ -54,14 +54,16 @@ def _nobody() -> tuple[Candidate, ...]:
 class Route(Struct, frozen=True):
     """The ordered candidates of one request, and who comes after them.
 
-    The functions are called once, when they are needed. `is_open` tells whether a
-    candidate may be asked now.
+    The fallbacks are asked for once, when they are needed. `is_open` tells whether a
+    candidate may be asked now, `now` who could be chosen by now: somebody may have
+    come up since.
     """
 
     candidates: tuple[Candidate, ...]
     fallbacks: Callable[[], tuple[Candidate, ...]] = _nobody
     context_fallbacks: Callable[[], tuple[Candidate, ...]] = _nobody
     is_open: Callable[[Candidate], bool] = lambda _: True
+    now: Callable[[], tuple[Candidate, ...]] = _nobody
 
 
 class Next(Struct, frozen=True):
@@ -120,7 +122,9 @@ class Failover:
         self._jitter = jitter
         self._hosts: set[Address] = set()
         self._questions: set[tuple[Address, str, str | None]] = set()
+        self._candidates = list(route.candidates)
         self._queue = list(route.candidates)
+        self._takes_newcomers = True
         self._fell_back = False
         self._retried = False
         self._woken = False
@@ -143,6 +147,7 @@ class Failover:
         if ending in _FINAL or outcome.spent:
             return Stop(error)
         if ending is Ending.TOO_LONG:
+            self._takes_newcomers = False
             self._queue = list(self._route.context_fallbacks())
             return self._another() or Stop(error)
         if ending in (Ending.RATE_LIMITED, Ending.KEY_REFUSED):
@@ -154,9 +159,11 @@ class Failover:
             if tried.instead_of(asked, asked) is not asked:
                 return Next(tried, key=key, why="by another route")
         elif ending is Ending.TIMED_OUT:
-            self._queue = []  # its own time is used up; a fallback is another affair
+            # Its own time is used up; a fallback is another affair.
+            self._queue, self._takes_newcomers = [], False
         return (
             self._another()
+            or self._newcomer()
             or self._again(tried, outcome)
             or self._fallback()
             or self._await_loading(outcome)
@@ -175,7 +182,7 @@ class Failover:
         if is_live(step.candidate):
             return (step.candidate, *step.others)
         self._queue = [c for c in self._queue if is_live(c)]
-        instead = self._another() or self._fallback()
+        instead = self._another() or self._newcomer() or self._fallback()
         if instead is None:
             assert self._last is not None  # a step follows a failure
             raise self._most_hopeful(self._last)
@@ -206,6 +213,15 @@ class Failover:
         fresh = [c for c in self._queue if self._is_fresh(c) and self._route.is_open(c)]
         return Next(fresh[0], others=tuple(fresh[1:])) if fresh else None
 
+    def _newcomer(self) -> Next | None:
+        if not self._takes_newcomers:
+            return None
+        known = {c.where for c in self._candidates}
+        come = [c for c in self._route.now() if c.where not in known]
+        self._candidates += come
+        self._queue += come
+        return self._another() if come else None
+
     def _is_fresh(self, candidate: Candidate) -> bool:
         """Tell whether its host has not failed, nor been asked the very same."""
         if not candidate.provider.usable:
@@ -218,7 +234,7 @@ class Failover:
         """Ask the only candidate once more, if that can neither hurt nor be in vain."""
         if self._retried or outcome.ending not in _WORTH_A_RETRY or self._fell_back:
             return None
-        if {_address(c) for c in self._route.candidates} - {_address(tried)}:
+        if {_address(c) for c in self._candidates} - {_address(tried)}:
             return None
         if _may_be_loading(tried) and outcome.ending is Ending.BROKEN:
             return None  # it would begin to load from the start
@@ -268,7 +284,7 @@ class Failover:
         unreachable = self._told.get(Ending.UNREACHABLE)
         if self._woken or unreachable is None or len(self._told) > 1:
             return None
-        for candidate in self._route.candidates:
+        for candidate in self._candidates:
             if candidate.provider.config.wake is not None:
                 self._woken = True
                 return Rouse(candidate, unreachable)

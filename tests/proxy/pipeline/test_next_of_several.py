@@ -99,7 +99,7 @@ async def test_who_waits_for_the_next_goes_on_when_that_one_is_drained(
     await until(lambda: idle.busy_peers, "no room anywhere")
     waiting = asyncio.ensure_future(site.ask(post(CHAT, BODY)))
     await until(lambda: len(site.runtime.dispatch.queue) == 1, "it waits")
-    drain(site, "full")
+    hold(site, "full", Status.DRAINING)
     script.released.set()
     reply = await waiting
     assert (reply.status, reply.header("x-proxy-provider")) == (200, "idle")
@@ -111,7 +111,7 @@ async def test_when_that_was_the_last_a_fallback_is_asked(
     site = await site_of_two(open_site, full, idle, fallbacks=["idle/tiny"])
     waiting = asyncio.ensure_future(site.ask(post(CHAT, BODY)))
     await until(lambda: len(site.runtime.dispatch.queue) == 1, "it waits")
-    drain(site, "full")
+    hold(site, "full", Status.DRAINING)
     reply = await waiting
     assert (reply.status, reply.header("x-proxy-provider")) == (200, "idle")
 
@@ -122,14 +122,35 @@ async def test_without_one_the_caller_is_told_of_the_failure(
     site = await site_of_two(open_site, full, idle)
     waiting = asyncio.ensure_future(site.ask(post(CHAT, BODY)))
     await until(lambda: len(site.runtime.dispatch.queue) == 1, "it waits")
-    drain(site, "full")
+    hold(site, "full", Status.DRAINING)
     reply = await waiting
     assert (reply.status, error_of(reply)["code"]) == (502, "upstream_error")
     assert len(site.runtime.dispatch.queue) == 0
 
 
-def drain(site: Site, name: str) -> None:
+async def test_one_that_has_come_up_since_is_asked_too(
+    open_site: OpenSite, idle: Faulty
+) -> None:
+    """A reply takes minutes; who was down when it began may be there when it breaks."""
+    listed = [{"id": name} for name in ("box", "idle")]
+    site = await open_site(
+        Stuck(),
+        others=[{"id": "idle", "kind": "vllm", "endpoint": idle.url}],
+        models=[{"id": "tiny", "providers": listed}],
+        fast=True,
+    )
+    hold(site, "idle", Status.DISABLED)
+    waiting = asyncio.ensure_future(site.ask(post(CHAT, BODY)))
+    await site.busy_peer()
+    hold(site, "idle", None)
+    site.upstream.die()
+    reply = await waiting
+    assert (reply.status, reply.header("x-proxy-provider")) == (200, "idle")
+    assert reply.header("x-proxy-attempts") == "2"
+
+
+def hold(site: Site, name: str, held: Status | None) -> None:
     registry = site.runtime.registry
     provider = registry.get(name)
     assert provider is not None
-    registry.hold(provider, Status.DRAINING)
+    registry.hold(provider, held)

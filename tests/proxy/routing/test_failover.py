@@ -63,6 +63,7 @@ class Bench:
         fallbacks: Sequence[Candidate] = (),
         context_fallbacks: Sequence[Candidate] = (),
         shut: Sequence[Candidate] = (),
+        come: Sequence[Candidate] = (),
         patience_s: float = 0.0,
         ratio: float = 0.2,
     ) -> None:
@@ -75,6 +76,7 @@ class Bench:
             self._fallbacks,
             lambda: tuple(context_fallbacks),
             lambda candidate: candidate not in shut,
+            lambda: tuple(come),
         )
         self.failover = Failover(
             route,
@@ -262,6 +264,17 @@ def test_others_may_be_asked_where_the_next_has_no_slot() -> None:
     bench = Bench(A, B, C)
     assert bench.after(A, Ending.UNREACHABLE) == Next(B, others=(C,))
     assert bench.after(C, Ending.UNREACHABLE) == Next(B), "it has not been asked yet"
+
+
+def test_who_has_come_up_since_is_asked_before_the_same_or_a_fallback() -> None:
+    bench = Bench(A, fallbacks=[C], come=[A, B])
+    assert bench.after(A, Ending.OVERLOADED) == Next(B)
+    assert bench.after(B, Ending.OVERLOADED) == Next(C, why="fallback")
+
+
+@pytest.mark.parametrize("ending", [Ending.TIMED_OUT, Ending.TOO_LONG])
+def test_it_is_not_where_no_other_of_the_model_is_to_be_asked(ending: Ending) -> None:
+    assert isinstance(Bench(A, come=[B]).after(A, ending), Stop)
 
 
 def test_who_waits_for_one_that_goes_away_is_sent_on() -> None:
