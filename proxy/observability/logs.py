@@ -52,8 +52,6 @@ def setup(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    # It tells of every file that changes beside the one that is looked at.
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 class RequestLog:

@@ -287,15 +287,6 @@ def test_level_is_kept_and_setup_replaces_what_was_there() -> None:
     assert out.getvalue().count("loud") == 1
 
 
-@pytest.mark.usefixtures("restored")
-def test_files_that_are_nobodys_affair_are_not_told_of() -> None:
-    out, log = lines("text")
-    logging.getLogger("watchfiles.main").info("18 changes detected")
-    log.info("reload")
-    assert "changes detected" not in out.getvalue()
-    assert out.getvalue().count("reload") == 1
-
-
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_of_records_of_one_kind_the_line_is_the_same_as_ever(
     form: Format, tmp_path: Path
