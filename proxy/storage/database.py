@@ -250,9 +250,16 @@ def _as_asyncpg_spells_it(url: URL) -> URL:
 
 
 def _make_file(path: Path) -> None:
-    """Make the file so that only its owner can read it."""
+    """Make the file so that only its owner can read it; one that is there is let be.
+
+    To close it would drop the locks that SQLite has on it anywhere in this process
+    (POSIX), and whoever leaves it next would take the log away from under us.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with suppress(FileExistsError):
+        os.close(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        )
 
 
 def _sqlite(url: URL, *, begin: str, connections: int) -> Pool:

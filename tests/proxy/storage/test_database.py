@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from proxy.auth.api_keys import create_key
+from proxy.auth.key_fields import KeyFields
 from proxy.storage.database import FILE, Database
 from proxy.storage.errors import (
     BadDatabase,
@@ -235,3 +239,25 @@ async def test_it_is_closed_after_what_is_being_stored(tmp_path: Path) -> None:
         with pytest.raises(TooSlow):
             await working
         assert database._plain is None
+
+
+async def test_two_in_one_process_keep_their_log_when_another_process_leaves(
+    tmp_path: Path,
+) -> None:
+    look = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+        "print(*c.execute('SELECT count(*) FROM keys').fetchone()); c.close()"
+    )
+
+    def seen_elsewhere() -> int:
+        command = [sys.executable, "-c", look, str(tmp_path / FILE)]
+        return int(subprocess.check_output(command))
+
+    async with Database(data_dir=tmp_path) as first, Database(data_dir=tmp_path) as it:
+        await Keys(first).all()
+        await it.prepare()
+        log = (tmp_path / f"{FILE}-wal").stat().st_ino
+        assert seen_elsewhere() == 0
+        assert (tmp_path / f"{FILE}-wal").stat().st_ino == log
+        await create_key(Keys(first), KeyFields(name="one"), now=1.0)
+        assert seen_elsewhere() == 1
