@@ -115,11 +115,12 @@ class Health:
         A cloud that refuses one connection is not gone: the way there is long, and
         it may be asked how it is only once a minute.
         """
-        if sign in (Sign.GONE, Sign.FAILED):
-            gone = sign is Sign.GONE and provider.local
-            sign = Sign.GONE if gone else failure(provider.failures)
+        missed = sign in (Sign.GONE, Sign.FAILED)
+        if missed and not (sign is Sign.GONE and provider.local):
+            sign = failure(provider.misses)
         told = None if sign is Sign.LOADING else error
-        self._registry.saw(provider, after(provider.health, sign), told)
+        health = after(provider.health, sign)
+        self._registry.saw(provider, health, told, missed=missed)
         self.suspect(provider)
 
     def answered(self, provider: Provider) -> None:
@@ -256,8 +257,8 @@ def _liveness(provider: Provider) -> Probe:
 
 
 def _unanswered(provider: Provider, error: FetchFailed) -> Finding:
-    sign = Sign.GONE if error.reason in GONE else failure(provider.failures)
-    return Finding(after(provider.health, sign), error=str(error))
+    sign = Sign.GONE if error.reason in GONE else failure(provider.misses)
+    return Finding(after(provider.health, sign), error=str(error), missed=True)
 
 
 async def _read(provider: Provider, asker: _Asker, answer: Fetched) -> Finding:
@@ -267,8 +268,17 @@ async def _read(provider: Provider, asker: _Asker, answer: Fetched) -> Finding:
     life = _life(provider, answer)
     if life is Life.UP:
         return await _list(provider, asker, answer.elapsed_s)
-    health = after(provider.health, _SIGNS[life])
-    return Finding(health, _complaint(life, answer), latency_s=answer.elapsed_s)
+    is_down, sign = life is Life.DOWN, _SIGNS[life]
+    if is_down and answer.status >= 500:
+        sign = failure(
+            provider.misses
+        )  # such a server, and in trouble: perhaps for long
+    return Finding(
+        after(provider.health, sign),
+        _complaint(life, answer),
+        latency_s=answer.elapsed_s,
+        missed=is_down,
+    )
 
 
 def _life(provider: Provider, answer: Fetched) -> Life:

@@ -24,13 +24,17 @@ _MOST_ABSENT: Final = 256
 
 
 class Finding(Struct, frozen=True):
-    """What one look at a provider showed. None keeps what was known before."""
+    """What one look at a provider showed. None keeps what was known before.
+
+    `missed`: it failed, and did not merely refuse our key or limit us.
+    """
 
     health: Status
     error: str | None = None
     models: tuple[FoundModel, ...] | None = None
     slots: int | None = None
     latency_s: float | None = None
+    missed: bool = False
 
 
 def _no_secret() -> bytes:
@@ -46,8 +50,8 @@ class Provider:
     """A provider as it lives.
 
     `held` is the operator's word (disabled, draining) and beats `health`.
-    `failures` counts looks in a row that found something wrong; `active` the
-    leases held now (whoever leases a slot counts it); `spare` are adapters for
+    `failures` counts looks in a row that found something wrong, `misses` those in a
+    row by which it goes offline; `active` the leases held now (whoever leases a slot counts it); `spare` are adapters for
     its further keys; `prices` are those of its kind by upstream model, where known;
     `salt_secret` makes the salts of tenants, where it is to get some; `absent` are
     operations that it has no address for though its kind has, by upstream model.
@@ -62,6 +66,7 @@ class Provider:
     latency_s: float | None = None
     last_error: str | None = None
     failures: int = 0
+    misses: int = 0
     active: int = 0
     spare: tuple[Adapter, ...] = ()
     prices: Mapping[str, Pricing] = field(default_factory=_nothing)
@@ -174,6 +179,7 @@ class Registry:
         provider.health = finding.health
         provider.last_error = finding.error
         provider.failures = provider.failures + 1 if finding.error else 0
+        provider.misses = provider.misses + 1 if finding.missed else 0
         provider.latency_s = finding.latency_s
         if finding.models is not None:
             provider.models = finding.models
@@ -182,12 +188,20 @@ class Registry:
         if (provider.health, provider.models, provider.found_slots) != before:
             self._changed()
 
-    def saw(self, provider: Provider, health: Status, error: str | None) -> None:
+    def saw(
+        self,
+        provider: Provider,
+        health: Status,
+        error: str | None,
+        *,
+        missed: bool = False,
+    ) -> None:
         """Note what a request showed; it says nothing of models and latency."""
         before = provider.health
         provider.health = health
         provider.last_error = error
         provider.failures = provider.failures + 1 if error else 0
+        provider.misses = provider.misses + 1 if missed else 0
         if health is not before:
             self._changed()
 
@@ -266,7 +280,7 @@ def _forget(provider: Provider) -> None:
     who names one of them meanwhile is not turned away.
     """
     provider.health = Status.UNKNOWN
-    provider.failures = 0
+    provider.failures = provider.misses = 0
     provider.last_error = provider.latency_s = provider.found_slots = None
 
 

@@ -43,7 +43,7 @@ class Sign(StrEnum):
     SLOW = "slow"  # so, but later than half of healthCheckTimeout
     AILING = "ailing"  # answers, but refuses our key or limits us: no outage
     LOADING = "loading"
-    FAILED = "failed"  # no answer in time
+    FAILED = "failed"  # no answer in time, or 5xx
     LOST = "lost"  # the same for the third time in a row
     GONE = "gone"  # refused, unknown host, no TLS; or what answers is no such server
 
@@ -80,6 +80,6 @@ def after(health: Status, sign: Sign) -> Status:
     return TRANSITIONS[health, sign]
 
 
-def failure(failures: int) -> Sign:
-    """Answer the sign of one more failure after `failures` in a row."""
-    return Sign.LOST if failures + 1 >= OFFLINE_AFTER else Sign.FAILED
+def failure(misses: int) -> Sign:
+    """Answer the sign of one more failure after `misses` in a row."""
+    return Sign.LOST if misses + 1 >= OFFLINE_AFTER else Sign.FAILED

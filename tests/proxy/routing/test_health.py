@@ -129,6 +129,30 @@ async def test_busy_server_is_degraded_before_it_is_offline(tasks: Tasks) -> Non
     assert seen == [Status.DEGRADED, Status.DEGRADED, Status.OFFLINE]
 
 
+@pytest.mark.parametrize("status", [500, 502, 504])
+async def test_one_that_answers_with_5xx_is_in_trouble_before_it_is_offline(
+    tasks: Tasks, status: int
+) -> None:
+    """A cloud is asked once a minute: one bad answer must not shut it for so long."""
+    at = bench(tasks, openai())
+    at.world.serve(CLOUD, "openai", "gpt")
+    await at.look()
+    at.world.answers[CLOUD + "/list"] = answer({"error": "oops"}, status=status)
+    seen = [(await at.look()).status for _ in range(3)]
+    assert seen == [Status.DEGRADED, Status.DEGRADED, Status.OFFLINE]
+
+
+async def test_a_refused_key_is_no_step_towards_offline(tasks: Tasks) -> None:
+    at = bench(tasks, spark())
+    at.world.serve(BASE, "vllm", "qwen")
+    await at.look()
+    at.world.answers[BASE + "/list"] = answer({"error": "no"}, status=401)
+    for _ in range(3):
+        assert (await at.look()).status is Status.DEGRADED
+    at.world.answers[BASE + "/alive"] = FetchFailed("timeout", "no answer within 5 s")
+    assert (await at.look()).status is Status.DEGRADED, "the first without an answer"
+
+
 async def test_server_never_seen_that_does_not_answer_is_offline(tasks: Tasks) -> None:
     at = bench(tasks, spark())
     at.world.answers[BASE + "/alive"] = FetchFailed("timeout", "no answer within 5 s")
@@ -175,6 +199,8 @@ async def test_operators_own_health_path_is_judged_by_status(tasks: Tasks) -> No
     at.world.answers[BASE + "/up"] = answer(b"fine", status=204)
     assert (await at.look()).status is Status.ONLINE
     at.world.answers[BASE + "/up"] = answer(b"", status=500)
+    assert (await at.look()).status is Status.DEGRADED
+    at.world.answers[BASE + "/up"] = answer(b"", status=404)
     assert (await at.look()).status is Status.OFFLINE
 
 
