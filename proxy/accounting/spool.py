@@ -101,6 +101,11 @@ class Spool:
     def close(self) -> None:
         """Let go of the files; those that are read go, others find the next process."""
         self.retry()
+        if self._held:
+            count = sum(count for _, count in self._held)
+            self.dropped += count
+            _log.critical("%d records are lost: neither the database nor the spool's disk "
+                          "takes them, and memory ends here.", count)  # fmt: skip
         self._active = None
         for one in self._segments:
             if one.is_read:

@@ -329,3 +329,16 @@ def test_the_oldest_line_is_that_which_goes_first(tmp_path: Path) -> None:
     assert next(spool.oldest()) == (b"000000", HEADER)
     assert numbers(spool) == [0, 1, 2, 3]
     spool.close()
+
+
+def test_what_nobody_has_taken_by_the_end_is_told_as_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = opened(tmp_path)
+    with full_disk(10):
+        put(spool, lines(0, 5))
+        put(spool, lines(5, 7))
+        spool.close()
+    assert spool.dropped == 7
+    assert "7 records are lost" in caplog.text
+    assert caplog.records[-1].levelno == logging.CRITICAL
