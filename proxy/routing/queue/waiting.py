@@ -343,11 +343,14 @@ class Queue:
         )
 
     def _loaded_at(self, provider_id: str) -> str | None:
-        """Answer the model that needs no swap. Only local machines swap."""
+        """Answer the model that needs no swap. Only local machines swap.
+
+        None where nobody knows: what passed through last named none to us.
+        """
         provider = self._slots.registry.get(provider_id)
         if provider is None or not provider.local:
             return None
-        return self._slots.latest_model(provider_id)
+        return self._slots.latest_model(provider_id) or None
 
     def _choose_again(self, waiter: Waiter) -> None:
         try:

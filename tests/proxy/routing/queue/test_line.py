@@ -198,6 +198,15 @@ async def test_who_became_first_by_being_late_waits_for_no_loaded_model(
     assert await house.order(2) == ["usual", "agent"]
 
 
+async def test_who_names_no_model_is_not_taken_for_the_loaded_one(build: Build) -> None:
+    """Nobody reads the model of what passes through: any may be loaded after it."""
+    house = build()
+    await house.ask("x", model="")
+    await house.ask("b", model="B")
+    await house.ask("y", model="")
+    assert await house.order(2) == ["b", "y"]
+
+
 async def test_a_cloud_has_nothing_to_swap(build: Build) -> None:
     house = build()
     house.load(provider("gpu", 1, type="cloud"))
