@@ -305,6 +305,8 @@ class Connection(asyncio.Protocol):
                     raise BrokenReply("it answered no HTTP/1.1", Phase.FIRST_BYTE)
                 if len(held) >= HEAD_LIMIT:
                     raise BrokenReply("its header is too long", Phase.FIRST_BYTE)
+                if held.count(b"\n") != held.count(b"\r\n"):  # its CR will never come
+                    raise BrokenReply("its header has a bare LF", Phase.FIRST_BYTE)
                 return
             head = self._heads.read(data[at : end + 4], self._method)
             at = end + 4

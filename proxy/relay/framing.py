@@ -200,9 +200,11 @@ class Chunked:
         return end + 4
 
     def _hold(self, data: bytes, at: int, limit: int) -> int:
-        self._held = data[at:]
-        if len(self._held) > limit:
+        self._held = held = data[at:]
+        if len(held) > limit:
             raise _broken("a chunk's size line or trailer is too long")
+        if held.count(b"\n") != held.count(b"\r\n"):  # its CR will never come
+            raise _broken("a chunk's size line or trailer has a bare LF")
         return len(data)
 
 

@@ -26,6 +26,7 @@ HEAD_LIMIT: Final = 16 << 10
 _REMEMBERED: Final = 512
 # What is remembered is the caller's choice: longer heads are read each time.
 _LONGEST_REMEMBERED: Final = 4 << 10
+_FIELD_LIMIT: Final = 100  # aiohttp refuses more than 128
 
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,10})\r\n")
 # White space around a value is stripped afterwards: to match it takes a time that
@@ -124,7 +125,7 @@ class HeadReader:
             self.reason = "path"
         elif not fields:
             self.reason = "malformed"
-        elif len(names) != len(pairs) or "host" not in names:
+        elif not len(names) == len(pairs) <= _FIELD_LIMIT or "host" not in names:
             self.reason = "fields"
         elif names & _UNUSUAL or not _is_plain_connection(dict(pairs)):
             self.reason = "unusual"

@@ -253,6 +253,8 @@ async def test_a_body_without_framing_is_broken_by_a_reset(line: Line) -> None:
     "wire",
     [
         b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nhi",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         CHUNKED + b"zz\r\n",
         CHUNKED + b"2\r\nhi!\r\n",

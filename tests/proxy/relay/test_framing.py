@@ -120,6 +120,23 @@ def test_malformed_chunks_are_refused_however_they_are_cut(wire: bytes) -> None:
 @pytest.mark.parametrize(
     "wire",
     [
+        b"5\nhello\n0\n\n",
+        b"5\r\nhello\r\n0\n\n",
+        b"5\r\nhello\r\n0\r\n\n",
+        b"0\r\nX: y\n\n",
+    ],
+)
+def test_a_bare_line_feed_is_refused_though_no_proper_end_of_line_follows(
+    wire: bytes,
+) -> None:
+    for pieces in cuts(wire):
+        with pytest.raises(BrokenReply, match="bare LF"):
+            decode(Chunked(), pieces)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
         b"5;" + b"x" * 5000,
         b"5;" + b"x" * 5000 + b"\r\n",
         b"0\r\nX: " + b"x" * 20_000,

@@ -80,6 +80,7 @@ def test_what_is_remembered_is_bounded() -> None:
         b"X-Bare: a\nb: c",
         b"X-Return: a\rb",
         b"No colon here",
+        b"\r\n".join(b"X-%d: y" % number for number in range(99)),
     ],
 )
 def test_unusual_heads_are_left_to_the_other_door(field: bytes) -> None:
