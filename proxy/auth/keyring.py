@@ -74,7 +74,7 @@ class Keyring:
             looks += 1
             try:
                 await self.refresh()
-            except StorageError as error:
+            except Exception as error:  # whatever it is: revoked keys must end
                 self._note_away(error)
                 continue
             self._is_away = False
@@ -109,7 +109,8 @@ class Keyring:
             for key_id, at in used.items():
                 self._table.note_used(key_id, at)
 
-    def _note_away(self, error: StorageError) -> None:
+    def _note_away(self, error: Exception) -> None:
         if not self._is_away:
             self._is_away = True
-            _log.warning("the keys cannot be looked after, those known hold: %s", error)
+            said = str(error) or type(error).__name__
+            _log.warning("the keys cannot be looked after, those known hold: %s", said)

@@ -17,7 +17,7 @@ from proxy.core import clock
 from proxy.core.errors import CallerFault
 from proxy.core.tasks import Tasks
 from proxy.core.types import Headers
-from proxy.storage.errors import DatabaseAway, StorageError
+from proxy.storage.errors import DatabaseAway
 from tests.parts.tokens import SECRET
 from tests.parts.until import until
 
@@ -71,15 +71,19 @@ async def test_it_keeps_up_with_other_processes(tmp_path: Path) -> None:
         await until(lambda: not knows(here, key.secret), "it is revoked")
 
 
+@pytest.mark.parametrize("error", [DatabaseAway("gone"), RuntimeError("a defect")])
 async def test_known_keys_hold_while_the_database_is_away(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     asked = 0
 
     async def away() -> int:
         nonlocal asked
         asked += 1
-        raise DatabaseAway("gone")
+        raise error
 
     monkeypatch.setattr("proxy.auth.keyring.LOOK_S", 0)
     async with ring(config_in(tmp_path)) as opened, Tasks(_fail) as tasks:
@@ -88,7 +92,7 @@ async def test_known_keys_hold_while_the_database_is_away(
         tasks.start(opened.follow(), "follow")
         await until(lambda: asked > 3, "it goes on asking")
         assert knows(opened, opened.first.secret)
-        with pytest.raises(StorageError):
+        with pytest.raises(type(error)):
             await opened.refresh()
     assert caplog.text.count("those known hold") == 1
 
