@@ -65,7 +65,8 @@ from proxy.pipeline.passage import Passages
 from proxy.pipeline.repeats import Repeats
 from proxy.pipeline.translator import Translator
 from proxy.relay.client import Client
-from proxy.relay.origin import Origin, Tls, read_origin, tls_context
+from proxy.relay.origin import Tls
+from proxy.relay.origins import Origins, check_tls
 from proxy.routing.breaker import Circuit
 from proxy.routing.catalog import Catalog
 from proxy.routing.discovery import Discovery
@@ -307,10 +308,8 @@ class Runtime:
             said = "is empty, as files are while they are written; a restart takes it"
             raise ConfigError([Problem(str(again.file), None, "", said)])
         config, needs_restart = held_back(self.config, again.config)
-        for (
-            provider
-        ) in config.providers:  # what can fail, fails before anything changes
-            _check_tls(provider)
+        for provider in config.providers:  # what can fail, before anything changes
+            check_tls(provider)
             self.registry.adapter(provider)
         made = self._generation(structs.replace(again, config=config), old)
         if self.draining:
@@ -496,45 +495,6 @@ class Runtime:
             busy, idle = self.client.counts(self.origins(provider.config))
             rows += [(provider.id, "busy", busy), (provider.id, "idle", idle)]
         return rows
-
-
-class Origins:
-    """Where each provider is. Remembered by id: asked for on every request."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[ProviderConfig, Origin]] = {}
-
-    def __call__(self, provider: ProviderConfig) -> Origin:
-        known = self._known.get(provider.id)
-        if known is not None and known[0] is provider:
-            return known[1]
-        origin = origin_of(provider)
-        self._known[provider.id] = (provider, origin)
-        return origin
-
-    def forget(self) -> None:
-        """Look at all of them anew: files of certificates may hold others now."""
-        self._known.clear()
-
-
-def origin_of(provider: ProviderConfig) -> Origin:
-    """Where a provider is, and how connections to it are made."""
-    tls = provider.tls
-    options = Tls(tls.verify, tls.ca_file, tls.cert_file, tls.key_file)
-    return read_origin(provider.base_url, options.stamped(), provider.proxy)
-
-
-def _check_tls(provider: ProviderConfig) -> None:
-    """Raises ConfigError where a provider's files of certificates cannot be used."""
-    origin = origin_of(provider)
-    if not origin.tls.stamps:
-        return
-    try:
-        tls_context(origin.tls)
-    except OSError as error:  # ssl.SSLError is one
-        why = getattr(error, "reason", None) or error.strerror or "unknown reason"
-        said = f"the files of provider {provider.id!r} cannot be used: {why}"
-        raise ConfigError([Problem(None, None, "providers.tls", said)]) from error
 
 
 def _salt_secret(config: Config) -> bytes:

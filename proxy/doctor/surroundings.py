@@ -19,10 +19,11 @@ from proxy.core.call import Fetched, FetchFailed
 from proxy.doctor.finding import Finding, Grade, reason
 from proxy.observability.text import printable
 from proxy.relay.origin import Tls
+from proxy.relay.origins import origin_of
 from proxy.routing.discovery import GATEWAY_NAME
 from proxy.routing.model import Model
 from proxy.routing.registry import WELL, Provider, Status
-from proxy.runtime import Runtime, describe, origin_of
+from proxy.runtime import Runtime, describe
 from proxy.server.port import holder_of
 
 LOOK_S: Final = 10.0

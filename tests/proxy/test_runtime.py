@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from proxy.config import Config
 from proxy.config.schema import ServerConfig, ServerTls
 from proxy.core.errors import GatewayFault
 from proxy.routing.registry import Finding, Status
-from proxy.runtime import Origins, Runtime, describe, origin_of
-from tests.fakes.kinds import provider
+from proxy.runtime import Runtime, describe
 from tests.parts.certificates import Authority, authority
 from tests.parts.faulty import Faulty
 from tests.parts.http_text import post, whole
@@ -238,7 +236,7 @@ async def test_what_fails_while_it_is_built_changes_nothing(
     def fails(_: object) -> None:
         raise ValueError("no such address")
 
-    monkeypatch.setattr("proxy.runtime.origin_of", fails)
+    monkeypatch.setattr("proxy.relay.origins.origin_of", fails)
     site.rewrite(site.content | {"stream": {"keepAliveSeconds": 3}})
     [problem] = (await runtime.reload("a test")).problems
     assert "no such address" in problem.message
@@ -302,30 +300,6 @@ async def test_certificates_that_are_none_change_nothing(
     [problem] = outcome.problems
     assert "'box'" in str(problem) and str(tmp_path) not in str(problem)
     assert (await site.ask(post(CHAT, BODY))).body == COMPLETION
-
-
-def test_origins_are_remembered_until_the_provider_changes() -> None:
-    config = provider("box").config
-    origins = Origins()
-    known = origins(config)
-    assert (known.host, known.port) == ("box.lan", 8000)
-    assert origins(config) is known
-    moved = replace(config, endpoint="http://elsewhere.lan:1")
-    assert origins(moved).host == "elsewhere.lan"
-    assert origins(config).host == "box.lan"
-
-
-def test_an_origin_has_the_providers_options() -> None:
-    config = provider(
-        "box", endpoint="https://box.lan", proxy="http://out.lan:3128"
-    ).config
-    origin = origin_of(config)
-    assert (origin.scheme, origin.port, origin.proxy) == (
-        "https",
-        443,
-        "http://out.lan:3128",
-    )
-    assert origin.tls.verify
 
 
 @pytest.mark.parametrize(
