@@ -42,8 +42,8 @@ _WORTH_A_RETRY: Final = frozenset({Ending.BROKEN, Ending.OVERLOADED})
 # The first of these that was seen is what the caller is told: the most hopeful one.
 _TELLING: Final = (
     Ending.LOADING, Ending.RATE_LIMITED, Ending.OVERLOADED, Ending.BROKEN,
-    Ending.FAILED, Ending.TIMED_OUT, Ending.KEY_REFUSED, Ending.NOT_THERE,
-    Ending.TOO_LONG, Ending.UNREACHABLE,
+    Ending.FAILED, Ending.TIMED_OUT, Ending.KEY_REFUSED, Ending.TOO_LONG,
+    Ending.UNREACHABLE, Ending.NOT_THERE,
 )  # fmt: skip
 
 
@@ -133,7 +133,6 @@ class Failover:
         self._loading_asks = 0
         self._limited: dict[Candidate, float] = {}
         self._told: dict[Ending, GatewayError] = {}
-        self._last: GatewayError | None = None
 
     def after(self, tried: Candidate, outcome: Outcome, key: int = 0) -> Step:
         """Decide; `key` is the place of the key that was used.
@@ -157,6 +156,8 @@ class Failover:
             self._rerouted.add(tried)
             asked = ASKABLE[outcome.absent]
             if tried.instead_of(asked, asked) is not asked:
+                # It has not been refused yet: nothing to tell anybody.
+                self._told.pop(ending)
                 return Next(tried, key=key, why="by another route")
         elif ending is Ending.TIMED_OUT:
             # Its own time is used up; a fallback is another affair.
@@ -177,23 +178,24 @@ class Failover:
     ) -> tuple[Candidate, ...]:
         """Answer who may be asked, where providers change while a step waits for a slot.
 
-        Raises what the caller is told when nobody is left.
+        When nobody is left, raises what the caller is told, or answers nobody where
+        none has failed.
         """
         if is_live(step.candidate):
             return (step.candidate, *step.others)
         self._queue = [c for c in self._queue if is_live(c)]
         instead = self._another() or self._newcomer() or self._fallback()
-        if instead is None:
-            assert self._last is not None  # a step follows a failure
-            raise self._most_hopeful(self._last)
-        return (instead.candidate, *instead.others)
+        if instead is not None:
+            return (instead.candidate, *instead.others)
+        if not self._told:
+            return ()
+        raise self._most_hopeful(next(iter(self._told.values())))
 
     def _note(
         self, tried: Candidate, outcome: Outcome, error: GatewayError, key: int
     ) -> None:
         ending = outcome.ending
         self._told.setdefault(ending, error)
-        self._last = error
         address = _address(tried)
         if ending in OF_HOST:
             self._hosts.add(address)

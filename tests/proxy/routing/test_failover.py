@@ -348,6 +348,12 @@ def test_what_is_told_is_the_most_hopeful_of_what_was_seen() -> None:
     assert stopped(bench.after(C, Ending.UNREACHABLE)).code == "upstream_rate_limited"
 
 
+def test_one_that_lacks_the_model_does_not_hide_that_another_is_down() -> None:
+    bench = Bench(A, B)
+    bench.after(A, Ending.NOT_THERE)
+    assert stopped(bench.after(B, Ending.UNREACHABLE)).code == "upstream_error"
+
+
 # -- waking ------------------------------------------------------------------------------
 
 
@@ -405,6 +411,17 @@ def test_an_address_that_is_lacking_is_gone_round_at_the_same_provider() -> None
     assert bench.failover.after(first, outcome) == Next(first, why="by another route")
     # Once: it may lie, and somebody else is there.
     assert bench.failover.after(first, outcome) == Next(second)
+
+
+def test_an_address_that_was_gone_round_is_not_what_the_caller_is_told_of() -> None:
+    first = place("a", kind="vllm", wake=Wake(mac="aa:bb:cc:dd:ee:ff"))
+    first.provider.absent.add(("m", "responses"))
+    bench = Bench(first)
+    step = bench.failover.after(first, ended(Ending.NOT_THERE, absent="responses"))
+    assert isinstance(step, Next)
+    assert bench.failover.still(step, lambda _: False) == (), "the queue knows why"
+    step = bench.after(first, Ending.UNREACHABLE)
+    assert isinstance(step, Rouse), "it has gone to sleep since"
 
 
 @pytest.mark.parametrize("operation", ["rerank", "count_tokens"])
