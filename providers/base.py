@@ -116,6 +116,9 @@ class Settings(Struct, frozen=True):
     auth_type: str | None = None
     forward_auth: bool = False
 
+    def __repr__(self) -> str:
+        return f"Settings({self.id})"  # the rest holds secrets
+
 
 class Capabilities(Struct, frozen=True):
     """What a kind of provider can do.
@@ -166,6 +169,9 @@ class Prepared(Struct, frozen=True):
     set_fields: Mapping[str, bytes] = field(default_factory=dict)
     drop_fields: frozenset[str] = frozenset()
     dropped: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Prepared({self.url_path})"  # its headers hold the provider's key
 
 
 class Reach(StrEnum):

@@ -48,6 +48,9 @@ class Track(Struct, frozen=True, eq=False):
     record: Record
     names_user: bool
 
+    def __repr__(self) -> str:
+        return f"Track({self.model})"  # its lines hold the provider's key
+
     def holds(
         self, catalog: Catalog, allowance: Allowance, principal: Principal
     ) -> bool:

@@ -42,6 +42,9 @@ class Outgoing(Struct):
     length: int | None = None
     memo: dict[Origin, bytes] | None = None
 
+    def __repr__(self) -> str:
+        return f"Outgoing({self.method} {self.url_path})"  # the rest holds secrets
+
 
 class Client:
     """Pools by origin. Open as `async with`; closing aborts what is left."""

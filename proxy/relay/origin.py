@@ -49,7 +49,7 @@ class Origin:
     host: str
     port: int
     tls: Tls = _PLAIN_TLS
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     tunnel: bool = False
     _hash: int = field(init=False, repr=False, compare=False)
 
@@ -104,6 +104,9 @@ class OutboundProxy(Struct, frozen=True):
     host: str
     port: int
     authorization: str | None
+
+    def __repr__(self) -> str:
+        return f"OutboundProxy({self.host}:{self.port})"
 
 
 def read_proxy(url: str) -> OutboundProxy:

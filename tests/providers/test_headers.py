@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from providers.base import Settings
+from providers.base import Prepared, Settings
 from providers.headers import HeaderPolicy, auth_pair
 
 
@@ -63,3 +63,10 @@ def test_what_may_be_secret_is_known_and_placeholders_are_not() -> None:
     policy = HeaderPolicy(settings(key="real-key", headers=headers), None)
     assert set(policy.secrets) == {"real-key", "Bearer abcdef", "abcdef"}
     assert HeaderPolicy(settings(key="x"), None).secrets == ()
+
+
+def test_no_secret_is_shown() -> None:
+    headers = (("x-team-key", "a-secret"),)
+    settings = Settings("box", "http://box.lan", "a-secret", headers)
+    prepared = Prepared("/v1/chat/completions", headers)
+    assert "a-secret" not in repr(settings) + repr(prepared)

@@ -400,6 +400,7 @@ async def test_no_trip_shows_a_secret(open_site: OpenSite) -> None:
     assert "a-secret" not in repr(trip)
     assert "a-secret" not in repr(trip.head)  # type: ignore[attr-defined]
     assert "a-secret" not in repr(trip.members)  # type: ignore[attr-defined]
+    assert repr(trip.track) == "Track(tiny)"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

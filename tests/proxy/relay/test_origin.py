@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from proxy.relay.client import Outgoing
 from proxy.relay.origin import Origin, Tls, read_origin, read_proxy
 
 
@@ -90,3 +91,13 @@ def test_only_a_proxy_that_reads_requests_is_told_who_asks_in_each() -> None:
     assert Origin("https", "a", 443, proxy=named).fields == ()
     assert Origin("http", "a", 80, proxy="http://proxy.lan").fields == ()
     assert Origin("http", "a", 80).fields == ()
+
+
+def test_no_secret_is_shown() -> None:
+    url = "http://me:a-secret@proxy.lan"
+    proxy = read_proxy(url)
+    out = Outgoing("POST", "/v1", [("authorization", "Bearer a-secret")], b"a-secret")
+    assert proxy.authorization is not None
+    assert proxy.authorization not in repr(proxy)
+    assert "a-secret" not in repr(Origin("https", "a", 443, proxy=url))
+    assert "a-secret" not in repr(out)
