@@ -25,6 +25,8 @@ _WIDTH: Final = len(COLUMNS) + 1
 _ENDPOINT: Final = COLUMNS.index("endpoint")
 _DIALECT: Final = COLUMNS.index("dialect")
 _COST_USD: Final = COLUMNS.index("cost_usd")
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+_AMOUNTS: Final = frozenset({int, float, type(None)})
 _COST: Final = COLUMNS.index("cost")
 _CURRENCY: Final = COLUMNS.index("currency")
 _LONGEST_LINE: Final = 4096
@@ -202,7 +204,10 @@ def _decode_each(
             broken.append(line)
             continue
         full = [row.get(name, _NOTHING.get(name)) for name in (*COLUMNS, "attempts")]
-        rows.append(_without_nul(full))
+        if _is_row(full):
+            rows.append(_without_nul(full))
+        else:
+            broken.append(line)
     return rows, broken
 
 
@@ -214,7 +219,12 @@ def _names(header: bytes) -> list[str]:
 
 
 def _is_row(value: Any) -> bool:
-    return type(value) is list and len(value) == _WIDTH
+    return (
+        type(value) is list
+        and len(value) == _WIDTH
+        and _SCALARS.issuperset(map(type, value[:-1]))
+        and type(value[_COST_USD]) in _AMOUNTS
+    )
 
 
 def _without_nul(row: Row) -> Row:

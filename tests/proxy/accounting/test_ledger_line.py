@@ -146,6 +146,17 @@ def test_junk_is_told_from_rows(junk: bytes) -> None:
     assert (len(rows), broken) == (2, [junk])
 
 
+@pytest.mark.parametrize("wrong", [{"cost_usd": "free"}, {"endpoint": ["chat"]}])
+def test_a_line_with_values_of_other_types_is_no_row(wrong: dict[str, Any]) -> None:
+    good = encode(a_record(), EPOCH_S).rstrip(b"\n")
+    [row], _ = decode([good], HEADER)
+    for name, value in wrong.items():
+        row[COLUMNS.index(name)] = value
+    line = orjson.dumps(row)
+    rows, broken = decode([good, line], HEADER)
+    assert (len(rows), broken) == (1, [line])
+
+
 def test_without_a_header_nothing_is_a_row() -> None:
     assert decode([b"[1]"], b"") == ([], [b"[1]"])
 
