@@ -249,6 +249,11 @@ class Trip(msgspec.Struct, eq=False):
     def resolution(self) -> Resolution:
         return self.track.resolution
 
+    @property
+    def is_stream(self) -> bool:
+        """Tell whether a stream was asked for: that cannot end as a trip."""
+        return self.track.record.stream
+
     # -- sink of the connection -----------------------------------------------------
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
@@ -263,7 +268,7 @@ class Trip(msgspec.Struct, eq=False):
             _log.exception("request %s was not answered at once", self.id)
             record = None
         if record is None:
-            self._join().on_whole(head, body)
+            self.join().on_whole(head, body)
             return
         express, lease = self.express, self.lease
         express.under_way.discard(self)
@@ -282,7 +287,7 @@ class Trip(msgspec.Struct, eq=False):
         express.desk.report(record, partial(self.wire.give, block, body))
 
     def on_head(self, head: ReplyHead) -> None:
-        self._join().on_head(head)
+        self.join().on_head(head)
 
     def on_data(self, data: bytes) -> None:
         raise AssertionError("the head comes first, and ends the trip")
@@ -291,26 +296,29 @@ class Trip(msgspec.Struct, eq=False):
         raise AssertionError("the head comes first, and ends the trip")
 
     def on_failed(self, error: UpstreamFailed) -> None:
-        self._join().on_failed(error)
+        self.join().on_failed(error)
 
     # -- who else may end it --------------------------------------------------------
 
+    def join(self) -> Ride:
+        """Go on as all others do."""
+        return self.express.take_over(self)
+
     @property
     def is_over(self) -> bool:
-        """True once it has been answered, though the reply may not have left yet."""
+        """True once it has been answered, though the reply may not have left yet, or goes on
+        as all others do.
+        """
         return self not in self.express.under_way
 
     def cancel(self) -> None:
         """The caller has gone; of one that has been answered all is recorded already."""
         if not self.is_over:
-            self._join().course.leave()
+            self.join().course.leave()
 
     def interrupt(self, error: GatewayError) -> None:
         """The gateway ends the call."""
-        self._join().course.interrupt(error)
-
-    def _join(self) -> Ride:
-        return self.express.take_over(self)
+        self.join().course.interrupt(error)
 
     def _record(self, usage: Usage, head_at: float, size: int) -> Record:
         """What the way of all others would have written down of a good answer."""

@@ -193,9 +193,11 @@ class FastHandler(Handler):
         if self.is_proxied:
             self.note_client(head.headers)
         if len(body) <= MOST_BYTES and not door.front.closing:
-            self._run = door.now.express.begin(self, head, body, id_)
-            if self._run is not None:
+            trip = self._run = door.now.express.begin(self, head, body, id_)
+            if trip is not None:
                 door.taken.count += 1
+                if trip.is_stream:  # what it needs is made while the model thinks
+                    trip.join()
                 return
         self._serve(head, WholeBody(body), id_)
 
