@@ -32,6 +32,8 @@ class ChatWatch(Notes):
 
     __slots__ = ("_withhold",)
 
+    marks = (b'"usage"', b'"error"')
+
     def __init__(self, *, withhold_usage: bool = False, terminated: bool = True):
         super().__init__(terminated=terminated)
         self._withhold = withhold_usage
@@ -43,13 +45,13 @@ class ChatWatch(Notes):
         shown = [event for event in parts if not self._is_ours(event)]
         return events if len(shown) == len(parts) else b"".join(shown)
 
-    def is_plain(self, frame: bytes) -> bool:
+    def is_plain(self, events: bytes) -> bool:
         # Of all searches the quickest for what is not there (0.11 µs each).
-        rfind = frame.rfind
+        rfind = events.rfind
         return (
             rfind(b"[DONE]") < 0
-            and (rfind(b'"usage"') < 0 or not _usage(frame))
-            and (rfind(b'"error"') < 0 or not _error(frame))
+            and (rfind(b'"usage"') < 0 or not _usage(events))
+            and (rfind(b'"error"') < 0 or not _error(events))
         )
 
     def _is_ours(self, event: bytes) -> bool:

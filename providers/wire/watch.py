@@ -7,7 +7,7 @@ event that carries one. One class per dialect, chosen by `watch_for`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from providers.wire.usage import Usage
 
@@ -27,7 +27,14 @@ class Watch(Protocol):
         """Take one or more whole events; answer those that the caller may see."""
         ...
 
-    def is_plain(self, frame: bytes) -> bool:
+    @property
+    def marks(self) -> tuple[bytes, bytes] | None:
+        """What an event that is JSON has one of, if `see` is to look at it; None: `see`
+        looks at each.
+        """
+        ...
+
+    def is_plain(self, events: bytes) -> bool:
         """Tell whether whole events, in a frame of HTTP perhaps, say nothing that `see`
         would note or leave out. True is never wrong.
         """
@@ -47,6 +54,8 @@ class Notes:
 
     __slots__ = ("complete", "error", "response_id", "usage")
 
+    marks: ClassVar[tuple[bytes, bytes] | None] = None
+
     usage: Usage | None
     response_id: str | None
     error: str | None
@@ -57,7 +66,7 @@ class Notes:
         self.error = None
         self.complete = not terminated
 
-    def is_plain(self, frame: bytes) -> bool:
+    def is_plain(self, events: bytes) -> bool:
         return False
 
     def is_complete(self) -> bool:
