@@ -140,8 +140,10 @@ class FastHandler(Handler):
         reader = self._door.reader
         end = data.find(b"\r\n\r\n") + 4
         if end < 4:
-            if len(data) > HEAD_LIMIT or not reader.may_begin(data):
-                self._leave(data, "path")
+            if not reader.may_begin(data):
+                self._leave(data, reader.reason)
+            elif len(data) > HEAD_LIMIT:
+                self._leave(data, "size")
             else:
                 self._keep(data)
                 self._arm()

@@ -79,10 +79,16 @@ class HeadReader:
     def may_begin(self, data: bytes) -> bool:
         """Tell whether an unfinished head may still become one of ours."""
         line, end, _ = data.partition(b"\r\n")
-        if end:
-            return line in self._lines
-        line = line.removesuffix(b"\r")
-        return any(ours.startswith(line) for ours in self._lines)
+        self.reason = "path"
+        if not end:
+            line = line.removesuffix(b"\r")
+            return any(ours.startswith(line) for ours in self._lines)
+        if line not in self._lines:
+            return False
+        # Where a line ends otherwise, its end may never come.
+        self.reason = "malformed"
+        returns = data.count(b"\r") - data.endswith(b"\r")
+        return data.count(b"\n") == data.count(b"\r\n") == returns
 
     def read(self, raw: bytes) -> tuple[HotHead, int] | None:
         """Read a head, closing blank line included: it and its body's length."""

@@ -117,6 +117,15 @@ def test_an_unfinished_request_line_may_become_one_of_ours() -> None:
         assert ours.may_begin(PLAIN[:size]), PLAIN[:size]
     assert not ours.may_begin(b"GET /")
     assert not ours.may_begin(b"POST /v1/chat/completions HTTP/1.0\r\nHo")
+    assert ours.reason == "path"
+
+
+@pytest.mark.parametrize("odd", [b"\n", b"\r", b"\r\r\n", b"\n\n{}"])
+def test_a_head_whose_line_ends_oddly_is_not_waited_for(odd: bytes) -> None:
+    ours, begun = reader(), PLAIN[: PLAIN.index(b"\r\n") + 2] + b"Host: a"
+    assert ours.may_begin(begun + b"\r")
+    assert not ours.may_begin(begun + odd + b"content-length: 2")
+    assert ours.reason == "malformed"
 
 
 @given(st.binary(max_size=200))
