@@ -86,7 +86,7 @@ class Chooser:
     def choose(self, resolution: Resolution, asked: Asked) -> tuple[Candidate, ...]:
         """Answer who could serve, best first; empty when nobody can now."""
         if asked.size_bytes <= resolution.ample_bytes and self._breaker.quiet:
-            if not self._cooldowns.any:
+            if not self._cooldowns.resting:
                 return resolution.candidates
             remaining_s = self._cooldowns.remaining_s
             for one in resolution.candidates:

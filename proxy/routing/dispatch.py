@@ -56,6 +56,7 @@ class Dispatch:
         config: Config,
     ) -> None:
         self._state = state
+        self._resting = state.cooldowns.resting
         self.slots: Final = Slots(registry, state.slots)
         self.queue: Final = Queue(
             self.slots,
@@ -90,9 +91,9 @@ class Dispatch:
 
         None where something has failed lately, rests or waits, or there is no slot.
         """
-        if self.breaker.tracks or self.queue.lines or self._state.cooldowns.any:
+        if self.breaker.tracks or self.queue.lines or self._resting:
             return None
-        return self.slots.try_lease(candidate, ask=False)
+        return self.slots.try_lease(candidate)
 
     def hindrances(self, catalog: Catalog) -> tuple[Hindrance, ...]:
         """List what is left alone of all that a catalogue has. For people and metrics:

@@ -19,7 +19,7 @@ nothing waits. Every map is bounded; times are spans in seconds, as hosts share 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -31,8 +31,29 @@ Bound = tuple[str, int | None]
 """A key that is counted, and its limit; None counts without one."""
 
 
+class Place(Protocol):
+    """What is taken together again and again: its bounds, looked up once.
+
+    It may be kept for ever, and all that have one of the same bounds count together.
+    """
+
+    def try_take(self) -> bool | None:
+        """As `SlotCounts.try_take`; None: there is nothing more to know without `ask`."""
+        ...
+
+    def ask(self) -> None:
+        """Have it asked for, where it was not known and others know."""
+        ...
+
+    def give_back(self) -> None: ...
+
+
 class SlotCounts(Protocol):
     """Counts what is held of each key. A process that dies gives back what it held."""
+
+    def place(self, bounds: tuple[Bound, ...]) -> Place:
+        """Answer that of which these are the bounds, for who comes again and again."""
+        ...
 
     def try_take(self, bounds: tuple[Bound, ...], *, ask: bool = True) -> bool | None:
         """Take one of every key, or none of any.
@@ -145,8 +166,10 @@ class Cooldowns(Protocol):
     """What is left alone for a while, never longer than the implementation's cap."""
 
     @property
-    def any(self) -> bool:
-        """False when surely nothing is left alone now."""
+    def resting(self) -> Collection[Where]:
+        """What may be left alone now, always the same collection: empty when surely
+        nothing is.
+        """
         ...
 
     def start(self, where: Where, seconds: float) -> float:

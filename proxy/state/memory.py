@@ -6,15 +6,17 @@ over) goes first where it is met, the longest untouched when a map is full.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
 
 from proxy.core import clock
 from proxy.state import gcra
-from proxy.state.base import Bound, Charge, Grant, Seen, State, Where
+from proxy.state.base import Charge, Grant, Seen, State, Where
+from proxy.state.gcra import TOLERANCE_S
 from proxy.state.memory_money import MemoryMoney
+from proxy.state.memory_slots import MemorySlots
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -60,48 +62,6 @@ class MemoryState:
         return None
 
 
-class MemorySlots:
-    """Counts; bounded by what is held, as a key of which nothing is held goes."""
-
-    def __init__(self) -> None:
-        self._held: defaultdict[str, int] = defaultdict(int)
-
-    def try_take(self, bounds: tuple[Bound, ...], *, ask: bool = True) -> bool:
-        held = self._held
-        for key, limit in bounds:
-            if limit is not None and held.get(key, 0) >= limit:
-                return False
-        for key, _ in bounds:
-            held[key] += 1
-        return True
-
-    def give_back(self, bounds: tuple[Bound, ...]) -> None:
-        held = self._held
-        for key, _ in bounds:
-            left = held[key] - 1
-            if left:
-                held[key] = left
-            else:
-                del held[key]
-
-    def has_room(self, bounds: tuple[Bound, ...]) -> bool:
-        held = self._held
-        return all(limit is None or held.get(key, 0) < limit for key, limit in bounds)
-
-    def is_asked(self, bounds: tuple[Bound, ...]) -> bool:
-        """Nobody has to be asked."""
-        return False
-
-    def held(self, key: str) -> int:
-        return self._held.get(key, 0)
-
-    def watch(self, callback: Callable[[], None]) -> None:
-        """Nobody else takes or gives back."""
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-
 class MemoryRates:
     def __init__(self, now: Now, entries: int) -> None:
         self._now = now
@@ -127,13 +87,16 @@ class MemoryRates:
         return Grant(charges, tuple(levels), wait_s)
 
     def draw(self, key: str, span_s: float, period_s: float) -> float | None:
-        now, full_at = self._now, self._full_at
-        at = now()
-        stands = full_at.get(key, at)
-        left_s = stands - at + span_s if stands > at else span_s
-        if left_s - period_s > gcra.TOLERANCE_S:
+        now, full_at = self._now(), self._full_at
+        known = full_at.get(key)
+        left_s = span_s if known is None or known <= now else known - now + span_s
+        if left_s - period_s > TOLERANCE_S:
             return None
-        _put(full_at, key, at + left_s, self._entries)
+        if known is None:
+            _put(full_at, key, now + left_s, self._entries)
+        else:  # nothing has to go for it
+            full_at[key] = now + left_s
+            full_at.move_to_end(key)
         return left_s
 
     async def reserve(self, charges: tuple[Charge, ...]) -> Grant:
@@ -163,35 +126,32 @@ class MemoryCooldowns:
         self._now = now
         self._entries = entries
         self._longest_s = longest_s
-        self._ends_at: OrderedDict[Where, float] = OrderedDict()
-
-    @property
-    def any(self) -> bool:
-        return bool(self._ends_at)
+        self.resting: OrderedDict[Where, float] = OrderedDict()
+        """What is left alone, and until when."""
 
     def start(self, where: Where, seconds: float) -> float:
         now = self._now()
         wanted = now + min(max(seconds, 0.0), self._longest_s)
-        ends_at = max(self._ends_at.get(where, now), wanted)
+        ends_at = max(self.resting.get(where, now), wanted)
         if ends_at > now:
-            _put(self._ends_at, where, ends_at, self._entries)
+            _put(self.resting, where, ends_at, self._entries)
         return ends_at - now
 
     def remaining_s(self, where: Where) -> float:
-        ends_at = self._ends_at.get(where)
+        ends_at = self.resting.get(where)
         if ends_at is None:
             return 0.0
         remaining = ends_at - self._now()
         if remaining > 0.0:
             return remaining
-        del self._ends_at[where]
+        del self.resting[where]
         return 0.0
 
     def end(self, where: Where) -> None:
-        self._ends_at.pop(where, None)
+        self.resting.pop(where, None)
 
     def __len__(self) -> int:
-        return len(self._ends_at)
+        return len(self.resting)
 
 
 class MemoryHealth:

@@ -19,7 +19,7 @@ from proxy.routing.model import Candidate
 from proxy.routing.queue.claim import Claim, Waiter
 from proxy.routing.queue.crowd import Crowd
 from proxy.routing.queue.line import Line
-from proxy.routing.queue.pace import Pace
+from proxy.routing.queue.pace import held_s
 from proxy.routing.slots import Lease, Slots
 
 RETRY_AFTER_LEAST_S: Final = 1.0
@@ -80,12 +80,11 @@ class Queue:
         self._ticker = ticker
         self._now = now
         self._may_serve = may_serve
-        self._pace = Pace()
         self._crowd = Crowd()
         self.lines = self._crowd.lines  # empty while nobody waits for anything
         self._asking: dict[int, Waiter] = {}
         self._number = 0
-        slots.on_free(self._freed)
+        slots.on_free(self._freed, self.lines)
         slots.on_news(self.wake)
 
     def load(self, config: QueueConfig) -> None:
@@ -118,7 +117,7 @@ class Queue:
             lease = self._slots.try_lease(candidate)
             if lease is not None:
                 return lease
-            if self._slots.is_asked(candidate):
+            if self._slots.ask(candidate):
                 return None
         return None
 
@@ -160,7 +159,6 @@ class Queue:
         """
         for waiter in self._crowd:
             self._choose_again(waiter)
-        self._pace.keep(frozenset(p.id for p in self._slots.registry.providers))
         self.wake()
 
     def tick(self, now: float) -> None:
@@ -201,7 +199,7 @@ class Queue:
         first_at = {c.provider.id: c for c in reversed(claim.candidates)}
         for candidate in first_at.values():
             capacity = self._slots.capacity(candidate) or 0
-            slots_per_s += capacity / max(self._pace.mean_s(candidate), 1e-3)
+            slots_per_s += capacity / max(held_s(self._slots, candidate), 1e-3)
         if not slots_per_s:
             return longest_s
         places = self._crowd.in_line(first_at) + 1
@@ -275,11 +273,8 @@ class Queue:
 
     # -- handing over -----------------------------------------------------------------------
 
-    def _freed(self, lease: Lease, held_s: float) -> None:
-        id_, lines = lease.bounds[0][0], self._crowd.lines
-        self._pace.observe(id_, held_s)
-        if lines and (line := lines.get(id_)) is not None:
-            self._serve(line)
+    def _freed(self, lease: Lease) -> None:
+        self._serve_first(lease.candidate)
 
     def _serve_first(self, candidate: Candidate) -> None:
         """Serve those who wait already: a newcomer is not before them."""
@@ -306,6 +301,7 @@ class Queue:
                 continue
             lease = self._slots.try_lease(pick.candidate)
             if lease is None:
+                self._slots.ask(pick.candidate)
                 return
             lease.waited_s = now - waiter.joined_at
             line.serve(pick)

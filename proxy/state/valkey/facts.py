@@ -66,7 +66,7 @@ class SharedCooldowns(MemoryCooldowns):
         return remaining_s
 
     def end(self, where: Where) -> None:
-        if where in self._ends_at:
+        if where in self.resting:
             self._herald.tell("cool", where, *where, 0.0)
         super().end(where)
 
@@ -79,7 +79,7 @@ class SharedCooldowns(MemoryCooldowns):
 
     def tell_all(self) -> None:
         now = self._now()
-        for where, ends_at in self._ends_at.items():
+        for where, ends_at in self.resting.items():
             if ends_at > now:
                 self._herald.tell("cool", where, *where, ends_at - now)
 

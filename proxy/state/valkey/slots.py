@@ -66,6 +66,9 @@ class ValkeySlots:
 
     # -- SlotCounts ------------------------------------------------------------------
 
+    def place(self, bounds: Bounds) -> SharedPlace:
+        return SharedPlace(self, bounds)
+
     def try_take(self, bounds: Bounds, *, ask: bool = True) -> bool | None:
         if self._spare and bounds in self._spare:
             self._take_spare(bounds)
@@ -79,8 +82,10 @@ class ValkeySlots:
             self._standing.alone["slots"] += 1
             self._add(bounds, 1)
             return True
-        if not ask:
-            return None
+        return self.ask(bounds) if ask else None
+
+    def ask(self, bounds: Bounds) -> bool | None:
+        """Have the server asked for one; False where too many wait for its answers."""
         if len(self._asked) >= MOST_WAITING:
             return False
         self._asked[bounds] += 1
@@ -248,6 +253,26 @@ class ValkeySlots:
     def _notify(self) -> None:
         for callback in self._watchers:
             callback()
+
+
+class SharedPlace:
+    """Bounds by which the server is asked."""
+
+    __slots__ = ("_bounds", "_slots")
+
+    def __init__(self, slots: ValkeySlots, bounds: Bounds) -> None:
+        self._slots = slots
+        self._bounds = bounds
+
+    def try_take(self) -> bool | None:
+        return self._slots.try_take(self._bounds, ask=False)
+
+    def ask(self) -> None:
+        if self._slots.has_room(self._bounds):
+            self._slots.ask(self._bounds)
+
+    def give_back(self) -> None:
+        self._slots.give_back(self._bounds)
 
 
 def _no_answer(_: Any) -> None:

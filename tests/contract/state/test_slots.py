@@ -71,3 +71,30 @@ async def test_room_is_there_until_all_is_taken(state: State) -> None:
     assert not state.slots.is_asked(bounds)
     assert state.slots.has_room((("b", 1),))
     assert not state.slots.has_room((("b", 0),))
+
+
+async def test_a_place_counts_as_its_bounds_do(state: State) -> None:
+    bounds: tuple[Bound, ...] = (("a", 2), ("a/model", None))
+    place, other = state.slots.place(bounds), state.slots.place((("a", 2),))
+    news = asyncio.Event()
+    state.slots.watch(news.set)
+    while not place.try_take():
+        place.ask()
+        await news.wait()
+        news.clear()
+    assert (state.slots.held("a"), state.slots.held("a/model")) == (1, 1)
+    assert await take(state, ("a", 2))
+    assert not other.try_take()
+    place.ask()
+    assert not state.slots.is_asked(bounds), "it is known to be full"
+    place.give_back()
+    other.give_back()
+    assert (state.slots.held("a"), state.slots.held("a/model")) == (0, 0)
+
+
+async def test_a_place_without_a_limit_is_taken_at_once(state: State) -> None:
+    place = state.slots.place((("a", None), ("a/model", None)))
+    assert place.try_take()
+    assert state.slots.held("a") == 1
+    place.give_back()
+    assert state.slots.held("a") == 0

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from proxy.state.memory import MemorySlots
+from proxy.state.memory_slots import MemorySlots
 from tests.fakes.hand_clock import HandClock
 from tests.parts.http_text import Message, head, post, whole
 from tests.parts.inside import CHAT, OpenSite, Site, run_site

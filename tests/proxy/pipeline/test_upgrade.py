@@ -11,7 +11,7 @@ from proxy.core.types import Headers
 from proxy.pipeline.upgrade import is_upgrade
 from proxy.routing.status import Status
 from proxy.server.buffered import WholeBody
-from proxy.state.memory import MemorySlots
+from proxy.state.memory_slots import MemorySlots
 from tests.parts.caller import Caller
 from tests.parts.faulty import Peer, Script
 from tests.parts.http_text import Message, whole

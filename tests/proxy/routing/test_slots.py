@@ -185,14 +185,54 @@ def test_a_limit_that_is_new_counts_what_is_held_already() -> None:
     house.take()
 
 
-def test_who_listens_hears_how_long_a_lease_was_held() -> None:
+def test_who_listens_hears_of_a_lease_that_ends_while_anything_is_wanted() -> None:
     house = House()
-    heard: list[float] = []
-    house.slots.on_free(lambda lease, held_s: heard.append(held_s))
+    heard: list[Lease] = []
+    wanted: set[str] = set()
+    house.slots.on_free(heard.append, wanted)
+    house.take().release()
+    assert heard == []
+    wanted.add("gpu")
     lease = house.take()
-    house.clock.pass_by(7)
     lease.release()
-    assert heard == [7]
+    lease.release()
+    assert heard == [lease]
+
+
+def test_how_long_leases_are_held_is_known_and_the_latest_counts_most() -> None:
+    house = House()
+    assert house.slots.mean_s("gpu") is None
+    for held_s, mean_s in ((10, 10), (20, 12), (7, 11)):
+        lease = house.take()
+        house.clock.pass_by(held_s)
+        lease.release()
+        assert house.slots.mean_s("gpu") == pytest.approx(mean_s)
+    house.registry.load(())
+    assert house.slots.mean_s("gpu") is None
+
+
+def test_a_lease_of_before_counts_for_a_provider_that_has_come_back() -> None:
+    house = House()
+    lease = house.take()
+    house.registry.load(())
+    assert house.slots.mean_s("gpu") is None
+    house.reload(1)
+    assert house.gpu.active == 1
+    assert house.slots.try_lease(house.ask()) is None
+    lease.release()
+    assert house.gpu.active == 0
+    house.take()
+
+
+def test_a_candidate_of_before_is_counted_for_the_provider_there_is_now() -> None:
+    house = House(max_concurrent=2)
+    before = house.ask()
+    house.reload(2, kind="ollama")
+    lease = house.slots.try_lease(before)
+    assert lease is not None
+    assert house.gpu.active == 1
+    lease.release()
+    assert house.gpu.active == 0
 
 
 def test_the_model_asked_for_last_is_known() -> None:

@@ -51,10 +51,3 @@ def test_a_full_bucket_is_not_remembered() -> None:
     grant = state.rates.try_reserve((Charge("a", ONCE, 1),))
     state.rates.settle(grant, (0,))
     assert len(state.rates) == 0
-
-
-def test_a_key_of_which_nothing_is_held_is_not_remembered() -> None:
-    state = MemoryState()
-    state.slots.try_take((("a", 1), ("b", None)))
-    state.slots.give_back((("a", 1), ("b", None)))
-    assert len(state.slots) == 0

@@ -8,7 +8,7 @@ from proxy.core.errors import CallerFault
 from proxy.routing.model import Candidate
 from proxy.routing.registry import Finding, Status
 from proxy.state.base import Bound
-from proxy.state.memory import MemorySlots
+from proxy.state.memory_slots import MemoryPlace, MemorySlots
 from tests.proxy.routing.queue.conftest import Build
 from tests.proxy.routing.queue.house import provider, turn
 
@@ -146,6 +146,29 @@ async def test_what_may_not_be_served_waits_until_it_may(build: Build) -> None:
     assert cooling.lease is not None
 
 
+class AskedPlace:
+    """A place of which nothing is known before the answer."""
+
+    def __init__(
+        self, counts: AskedCounts, bounds: tuple[Bound, ...], place: MemoryPlace
+    ) -> None:
+        self._counts = counts
+        self._bounds = bounds
+        self._place = place
+        self.give_back = place.give_back
+
+    def try_take(self) -> bool | None:
+        return self._place.try_take() if self._counts.known else None
+
+    @property
+    def has_room(self) -> bool:
+        return self._place.has_room
+
+    def ask(self) -> None:
+        if not self._counts.known:
+            self._counts.asked.add(self._bounds)
+
+
 class AskedCounts(MemorySlots):
     """Counts of which another process has to be asked first."""
 
@@ -155,13 +178,8 @@ class AskedCounts(MemorySlots):
         self.asked: set[tuple[Bound, ...]] = set()
         self._callbacks: list[Callable[[], None]] = []
 
-    def try_take(  # type: ignore[override]
-        self, bounds: tuple[Bound, ...], *, ask: bool = True
-    ) -> bool | None:
-        if not self.known:
-            self.asked |= {bounds} if ask else set()
-            return None
-        return super().try_take(bounds)
+    def place(self, bounds: tuple[Bound, ...]) -> AskedPlace:  # type: ignore[override]
+        return AskedPlace(self, bounds, super().place(bounds))
 
     def is_asked(self, bounds: tuple[Bound, ...]) -> bool:
         return bounds in self.asked

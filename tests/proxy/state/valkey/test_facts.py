@@ -72,7 +72,7 @@ async def test_what_no_gateway_says_is_ignored(join: Join) -> None:
         ["new", "x", {}],
     ):
         state._post._hear(news)
-    assert not state.cooldowns.any
+    assert not state.cooldowns.resting
 
 
 def failures(state: ValkeyState) -> int | None:
