@@ -6,9 +6,9 @@ given back, so nothing has to be reserved and settled (bench: CPU per request).
 
 from __future__ import annotations
 
-from proxy.limits.headers import duration
+from proxy.limits.headers import duration, rate_lines
 from proxy.state.base import Charge, RateCounters
-from proxy.state.gcra import span_s
+from proxy.state.gcra import level, span_s
 
 
 class Toll:
@@ -18,6 +18,7 @@ class Toll:
         "_amount",
         "_heading",
         "_key",
+        "_lines_if_first",
         "_per_s",
         "_period_s",
         "_rates",
@@ -31,6 +32,8 @@ class Toll:
         rate, self._key = charge.rate, charge.key
         self._span_s, self._period_s = span_s(rate, charge.cost), rate.period_s
         self._amount, self._per_s = rate.amount + 1e-6, rate.amount / rate.period_s
+        first = level(self._span_s, 0.0, rate)
+        self._lines_if_first = rate_lines("requests", (heading,), (first,))
 
     def pay(self) -> str | None:
         """Take one request's; answers the x-ratelimit-* fields of its reply.
@@ -38,6 +41,8 @@ class Toll:
         None: nothing was taken, and who refuses or waits is to be asked.
         """
         full_in_s = self._rates.draw(self._key, self._span_s, self._period_s)
+        if full_in_s == self._span_s:  # whatever was taken before is filled up again
+            return self._lines_if_first
         if full_in_s is None:
             return None
         return (

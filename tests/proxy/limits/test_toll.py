@@ -36,6 +36,18 @@ def test_it_says_what_a_reservation_says() -> None:
         clock.pass_by(0.5)
 
 
+def test_it_says_the_same_whenever_all_of_it_was_there() -> None:
+    clock = HandClock()
+    made, plan = limits(clock, requests="7/minute")
+    paid = toll(clock, requests="7/minute")
+    assert paid is not None
+    for _ in range(3):
+        reserved = made.try_reserve(plan, 0)
+        assert reserved is not None
+        assert paid.pay() == reserved.lines()
+        clock.pass_by(61.3)
+
+
 def test_nothing_is_taken_where_there_is_none() -> None:
     clock = HandClock()
     paid = toll(clock, requests="1/minute")
