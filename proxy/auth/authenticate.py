@@ -1,17 +1,19 @@
 """Who calls: a credential becomes a principal.
 
 Clients send the same head again and again, so the answer is remembered with the head,
-and beside it what it depends on: the revision of keys and tokens, and the moment until
-which it holds. Tokens that were checked are remembered by the hash of the whole of
-them. A known credential costs less than a microsecond, a key that comes with a new
-head four.
+and beside it what it depends on: the revision of who knew it, the keys or the tokens,
+and the moment until which it holds. Tokens that were checked are remembered by the hash
+of the whole of them. A known credential costs less than a microsecond, a key that comes
+with a new head four.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+from msgspec import Struct
 
 from proxy.auth.api_keys import hash_of
 from proxy.auth.credential import credential
@@ -34,7 +36,10 @@ class Tokens(Protocol):
     async def read(self, token: str) -> Known: ...
 
 
-class _Answer(NamedTuple):
+class _Answer(Struct, frozen=True, eq=False):
+    """Holds until a moment, and while its source is at that revision."""
+
+    source: KeyTable | Tokens
     revision: int
     until: float
     principal: Principal
@@ -54,12 +59,6 @@ class Authenticator:
         self._now = now
         self._read: OrderedDict[str, _Answer] = OrderedDict()
 
-    @property
-    def revision(self) -> int:
-        """Changes when an answer given before may not hold any more."""
-        tokens = self._tokens
-        return self._keys.revision + (0 if tokens is None else tokens.revision)
-
     def try_authenticate(self, headers: Headers) -> Principal | None:
         """Answer who calls; None where `authenticate` has to be awaited.
 
@@ -68,10 +67,14 @@ class Authenticator:
         """
         now = self._now()
         known: _Answer | None = headers.memo.get(self)
-        if known is not None and now < known.until and known.revision == self.revision:
+        if (
+            known is not None
+            and now < known.until
+            and known.revision == known.source.revision
+        ):
             principal = known.principal
             if principal.key is not None:
-                self._keys.note_used(principal.key, now)
+                self._keys.used[principal.key] = now
             return principal
         answer = self._try(_shown(headers), now)
         if answer is None:
@@ -95,7 +98,7 @@ class Authenticator:
         if answer is None:
             assert self._tokens is not None
             known = await self._tokens.read(given)
-            answer = self._remember(hash_of(given), known)
+            answer = self._remember(hash_of(given), self._tokens, known)
         return answer.principal
 
     def _try(self, given: str, now: float) -> _Answer | None:
@@ -104,7 +107,7 @@ class Authenticator:
         if known is not None:
             assert known.principal.key is not None
             self._keys.note_used(known.principal.key, now)
-            return _Answer(self.revision, known.until, known.principal)
+            return _answer(self._keys, known)
         if given.count(".") != 2:
             raise CallerFault("invalid_api_key", "This API key is not valid here.")
         return self._try_token(given, digest, now)
@@ -115,20 +118,24 @@ class Authenticator:
             raise CallerFault("invalid_token", "No tokens are accepted here.")
         answer = self._read.get(digest)
         if answer is not None:
-            if now < answer.until and answer.revision == self.revision:
+            if now < answer.until and answer.revision == tokens.revision:
                 self._read.move_to_end(digest)
                 return answer
             del self._read[digest]
         known = tokens.try_read(given)
-        return None if known is None else self._remember(digest, known)
+        return None if known is None else self._remember(digest, tokens, known)
 
-    def _remember(self, digest: str, known: Known) -> _Answer:
+    def _remember(self, digest: str, tokens: Tokens, known: Known) -> _Answer:
         """Remember a token that was found to be good; bad ones leave no trace."""
-        answer = _Answer(self.revision, known.until, known.principal)
+        answer = _answer(tokens, known)
         self._read[digest] = answer
         if len(self._read) > REMEMBERED_TOKENS:
             self._read.popitem(last=False)
         return answer
+
+
+def _answer(source: KeyTable | Tokens, known: Known) -> _Answer:
+    return _Answer(source, source.revision, known.until, known.principal)
 
 
 def _shown(headers: Headers) -> str:

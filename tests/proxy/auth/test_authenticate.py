@@ -176,6 +176,27 @@ async def test_a_remembered_token_is_read_again_once_it_may_not_hold(
     assert gate.refusal(pair) == "invalid_token"
 
 
+async def test_a_remembered_token_outlives_changes_of_keys(gate: Gate) -> None:
+    gate.tokens.known = {"a.b.c": Known(Principal(user="u"), NOW + 50)}
+    headers = Headers([("x-api-key", "a.b.c")])
+    first = gate.authenticator.try_authenticate(headers)
+    gate.table.apply([])
+    assert gate.authenticator.try_authenticate(headers) is first
+    assert gate.tokens.read_count == 1
+    gate.tokens.revision += 1
+    gate.tokens.known.clear()
+    with pytest.raises(CallerFault):
+        gate.authenticator.try_authenticate(headers)
+
+
+async def test_a_remembered_key_outlives_changes_of_tokens(gate: Gate) -> None:
+    headers = Headers([("x-api-key", gate.key.secret)])
+    first = gate.authenticator.try_authenticate(headers)
+    gate.tokens.revision += 1
+    gate.table._known.clear()  # it is not looked up again
+    assert gate.authenticator.try_authenticate(headers) is first
+
+
 async def test_a_token_whose_issuer_must_be_asked_is_awaited(gate: Gate) -> None:
     gate.tokens.known = {"a.b.c": Known(Principal(user="u"), NOW + 50)}
     gate.tokens.waiting = {"a.b.c"}
