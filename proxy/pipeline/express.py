@@ -151,7 +151,7 @@ class Express:
             pool.put_back(connection)
             lease.release()
             return None
-        dispatch.retries.asked(track.provider_id)
+        dispatch.retries.requests[track.provider_id] += 1
         trip = Trip(
             self,
             wire,

@@ -85,7 +85,7 @@ class Chooser:
 
     def choose(self, resolution: Resolution, asked: Asked) -> tuple[Candidate, ...]:
         """Answer who could serve, best first; empty when nobody can now."""
-        if asked.size_bytes <= resolution.ample_bytes and self._breaker.quiet:
+        if asked.size_bytes <= resolution.ample_bytes and not self._breaker.tracks:
             if not self._cooldowns.resting:
                 return resolution.candidates
             remaining_s = self._cooldowns.remaining_s

@@ -7,6 +7,7 @@ anybody's load.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -26,19 +27,19 @@ class RetryBudget:
         self.ratio = ratio
         self._now = now
         self._turns_at = now() + WINDOW_S
-        self._requests: dict[str, int] = {}
+        self.requests: defaultdict[str, int] = defaultdict(int)
+        """As `asked` counts, for whom a call is too much (bench: CPU per request)."""
         self._retries: dict[str, int] = {}
         self._before: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
     def asked(self, provider_id: str) -> None:
-        """Count a request. It is called for each: a look-up and an addition."""
-        requests = self._requests
-        requests[provider_id] = requests.get(provider_id, 0) + 1
+        """Count a request."""
+        self.requests[provider_id] += 1
 
     def try_retry(self, provider_id: str) -> bool:
         """Take one retry out of the budget; False when it is used up."""
         self._turn()
-        requests = self._sum(0, provider_id, self._requests)
+        requests = self._sum(0, provider_id, self.requests)
         retries = self._sum(1, provider_id, self._retries)
         if retries >= max(FLOOR, self.ratio * requests) or not self.ratio:
             return False
@@ -55,6 +56,6 @@ class RetryBudget:
             return
         # What was counted in a window that ended long ago says nothing of now.
         fresh = late_s < WINDOW_S
-        self._before = (self._requests, self._retries) if fresh else ({}, {})
-        self._requests, self._retries = {}, {}
+        self._before = (self.requests, self._retries) if fresh else ({}, {})
+        self.requests, self._retries = defaultdict(int), {}
         self._turns_at = self._now() + WINDOW_S

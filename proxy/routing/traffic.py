@@ -52,7 +52,7 @@ class Traffic:
     def try_begin(self, candidate: Candidate) -> bool:
         """Take part in a half-open circuit's probe; False if another request does."""
         breaker = self._breaker
-        if breaker.quiet:
+        if not breaker.tracks:
             return True
         if not breaker.try_enter(candidate.whole):
             return False
@@ -63,7 +63,7 @@ class Traffic:
 
     def answered(self, candidate: Candidate) -> None:
         """Note a good reply: whole, or its first body byte."""
-        if not self._breaker.quiet:
+        if self._breaker.tracks:
             self._breaker.passed(candidate.whole)
             self._breaker.passed(candidate.where)
         if candidate.provider.failures:
