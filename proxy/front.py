@@ -21,6 +21,7 @@ from proxy.api.guard import check_caller
 from proxy.auth.client_address import TrustedProxies
 from proxy.auth.local_token import LocalToken
 from proxy.core.ids import Ids
+from proxy.core.outbox import Outbox
 from proxy.pipeline.metering import Metering
 from proxy.routes import RESERVED, ROUTES
 from proxy.runtime import Runtime
@@ -28,7 +29,6 @@ from proxy.server.fast import FastDoor, FastHandler
 from proxy.server.handler import Handler
 from proxy.server.head import HeadReader
 from proxy.server.ordinary import PARAMS, Destination, OrdinaryDoor
-from proxy.server.outbox import Outbox
 from proxy.server.router import Router
 from proxy.workers.fleet import Fleet
 

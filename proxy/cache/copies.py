@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from proxy.core.call import Pausable, Reply, Tunnel
+from proxy.core.call import Lane, Pausable, Reply, Tunnel
 from proxy.core.passed_reply import PassedReply
 from proxy.core.types import Pair
 
@@ -113,11 +113,12 @@ class Collected:
         self.bytes_out += len(data)
         self._pieces.add(data)
 
-    def forward(self, frame: bytes, size: int) -> bool:
-        """Answer that it is to be written: what passes is looked at here."""
-        return False
+    def lend(self, lane: Lane) -> None:
+        """Leave it shut: what passes is looked at here."""
 
-    def end(self, trailers: Sequence[Pair] = ()) -> None:
+    def end(self, trailers: Sequence[Pair] = (), last: bytes = b"") -> None:
+        if last:
+            self.write(last)
         self.ended = True
         self._pieces.end()
 
@@ -167,7 +168,9 @@ class Copied(PassedReply):
         self._pieces.add(data)
         super().write(data)
 
-    def end(self, trailers: Sequence[Pair] = ()) -> None:
+    def end(self, trailers: Sequence[Pair] = (), last: bytes = b"") -> None:
+        if last:
+            self.write(last)
         self._pieces.end()
         super().end(trailers)
 

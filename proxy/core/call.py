@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy.core.outbox import Outbox
 from proxy.core.types import Headers, Pair
 
 
@@ -118,14 +119,16 @@ class Reply(Protocol):
         """Send body bytes; framing is the reply's affair."""
         ...
 
-    def forward(self, frame: bytes, size: int) -> bool:
-        """Send body bytes that come as one chunk of HTTP/1.1 with `size` of payload;
-        False, and nothing is done, where the reply is not sent in chunks.
+    def lend(self, lane: Lane) -> None:
+        """Let whole chunks of HTTP/1.1 leave by `lane` too, where the reply is sent in
+        chunks, until it ends.
         """
         ...
 
-    def end(self, trailers: Sequence[Pair] = ()) -> None:
-        """Finish the body; the connection may carry another request."""
+    def end(self, trailers: Sequence[Pair] = (), last: bytes = b"") -> None:
+        """Finish the body, with these last bytes; the connection may carry another
+        request.
+        """
         ...
 
     def abort(self) -> None:
@@ -139,6 +142,16 @@ class Reply(Protocol):
     def upgrade(self, headers: Sequence[Pair], tunnel: Tunnel) -> Pausable:
         """Send a 101 and hand the raw connection to `tunnel`."""
         ...
+
+
+class Lane(Protocol):
+    """Who passes chunks on as they came, past `Reply.write`: `size_bytes` of payload."""
+
+    size_bytes: int
+
+    def open(self, send: Callable[[bytes], None], outbox: Outbox) -> None: ...
+
+    def shut(self) -> None: ...
 
 
 class Tunnel(Protocol):

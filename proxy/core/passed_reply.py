@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.core.call import Pausable, Reply, Tunnel
+from proxy.core.call import Lane, Pausable, Reply, Tunnel
 from proxy.core.types import Pair
 
 
@@ -61,11 +61,12 @@ class PassedReply:
     def write(self, data: bytes) -> None:
         self._reply.write(data)
 
-    def forward(self, frame: bytes, size: int) -> bool:
-        """Answer that it is to be written."""
-        return False
+    def lend(self, lane: Lane) -> None:
+        """Leave it shut: what passes is looked at."""
 
-    def end(self, trailers: Sequence[Pair] = ()) -> None:
+    def end(self, trailers: Sequence[Pair] = (), last: bytes = b"") -> None:
+        if last:
+            self.write(last)
         self._reply.end(trailers)
 
     def abort(self) -> None:

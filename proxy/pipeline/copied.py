@@ -116,10 +116,3 @@ class CopiedReply(PassedReply):
         reply.write(data)
         if reply.bytes_out > before:  # not where the caller has gone, nor after HEAD
             self._copy.add(data)
-
-    def forward(self, frame: bytes, size: int) -> bool:
-        if not self._reply.forward(frame, size):
-            return False
-        begin = frame.index(b"\r\n") + 2
-        self._copy.add(frame[begin : begin + size])
-        return True

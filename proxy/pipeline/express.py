@@ -292,7 +292,7 @@ class Trip(msgspec.Struct, eq=False):
     def on_data(self, data: bytes) -> None:
         raise AssertionError("the head comes first, and ends the trip")
 
-    def on_end(self, trailers: tuple[Pair, ...]) -> None:
+    def on_end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
         raise AssertionError("the head comes first, and ends the trip")
 
     def on_failed(self, error: UpstreamFailed) -> None:

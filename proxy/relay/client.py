@@ -244,7 +244,9 @@ class _Collector:
         else:
             self.pieces.append(data)
 
-    def on_end(self, trailers: tuple[Pair, ...]) -> None:
+    def on_end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        if last:
+            self.on_data(last)
         if not self.done.done() and self._head is not None:
             self.done.set_result(self._head)
 

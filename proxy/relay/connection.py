@@ -17,6 +17,7 @@ from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase, StaleConnection, UpstreamFailed
 from proxy.relay.framing import Chunked, Decoder, decoder_for
 from proxy.relay.head import HEAD_LIMIT, HeadReader, ReplyHead
+from proxy.relay.lane import Lane
 
 
 class Sink(Protocol):
@@ -33,7 +34,9 @@ class Sink(Protocol):
 
     def on_data(self, data: bytes) -> None: ...
 
-    def on_end(self, trailers: tuple[Pair, ...]) -> None: ...
+    def on_end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        """`last` is what of a stream in a lane came together with its end."""
+        ...
 
     def on_failed(self, error: UpstreamFailed) -> None: ...
 
@@ -57,14 +60,13 @@ class Connection(asyncio.Protocol):
     """`transport` is None before and after the connection's life."""
 
     __slots__ = (
-        "_between",
         "_decoder",
         "_deliver",
         "_feeder",
-        "_forward",
         "_head",
         "_heads",
         "_held",
+        "_lane",
         "_method",
         "_on_free",
         "_on_lost",
@@ -90,8 +92,7 @@ class Connection(asyncio.Protocol):
         self._heads = heads
         self._sink: Sink | None = None
         self._deliver: Callable[[bytes], None] | None = None
-        self._forward: Callable[[bytes], bool] | None = None
-        self._between = False
+        self._lane: Lane | None = None
         self._tunnel: Tunnel | None = None
         self._feeder: Pausable | None = None
         self._decoder: Decoder | None = None
@@ -130,18 +131,18 @@ class Connection(asyncio.Protocol):
         return True
 
     def deliver_to(
-        self,
-        take: Callable[[bytes], None],
-        forward: Callable[[bytes], bool] | None = None,
+        self, take: Callable[[bytes], None], lane: Lane | None = None
     ) -> None:
         """Hand this reply's further body bytes to `take` instead of the sink.
 
-        Of a chunked reply `forward` is first offered what came as it came, where a chunk
-        begins with it; it takes exactly one whole chunk, or answers False.
+        Of a chunked reply a `lane` gets first what comes, and hands on what it leaves.
         """
         self._deliver = take
-        if type(self._decoder) is Chunked:
-            self._forward = forward
+        transport = self.transport
+        if lane and transport is not None and type(self._decoder) is Chunked:
+            self._lane = lane
+            lane.enter(self)
+            transport.set_protocol(lane)
 
     async def send_body(self, data: bytes) -> None:
         """Write more of the body; waits while the upstream takes no more."""
@@ -171,8 +172,9 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; the sink hears nothing more."""
-        self._sink = self._deliver = self._forward = None
-        self._tunnel = None
+        self._sink = self._deliver = self._tunnel = None
+        if self._lane is not None:
+            self._leave_lane()
         if self.transport is not None:
             self.transport.abort()
 
@@ -204,20 +206,24 @@ class Connection(asyncio.Protocol):
 
     # -- the event loop's side ----------------------------------------------
 
+    @property
+    def is_between(self) -> bool:
+        """True where the very beginning of a chunk comes next."""
+        return self._decoder is not None and self._decoder.between
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         # Shaped by speed (bench: CPU per chunk): the body comes first, and a read
         # that is one whole chunk takes the decoder's short way.
-        forward = self._forward
         try:
-            if forward is not None and self._between and forward(data):
-                return
             decoder = self._decoder
             if decoder is not None:
                 payload, deliver = decoder.feed(data), self._deliver
-                self._between = decoder.between
+                if decoder.done and self._lane is not None:
+                    self._finish(decoder, payload)
+                    return
                 if payload and deliver is not None:
                     deliver(payload)
                 if decoder.done and self._sink is not None:
@@ -253,7 +259,9 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         self._on_lost(self)
         sink, self._sink = self._sink, None
-        self._deliver = self._forward = None
+        self._deliver = None
+        if self._lane is not None:
+            self._leave_lane()
         if self._tunnel is not None:
             tunnel, self._tunnel = self._tunnel, None
             tunnel.closed()
@@ -337,17 +345,19 @@ class Connection(asyncio.Protocol):
         if rest:
             self.data_received(rest)
 
-    def _finish(self, decoder: Decoder) -> None:
+    def _finish(self, decoder: Decoder, last: bytes = b"") -> None:
         """The reply is complete: free the connection, then tell the sink."""
         sink, head = self._sink, self._head
         assert sink is not None and head is not None
         self._decoder = self._head = None
         self._free(head, is_clean=not decoder.rest)
-        sink.on_end(decoder.trailers)
+        sink.on_end(decoder.trailers, last)
 
     def _free(self, head: ReplyHead, *, is_clean: bool) -> None:
         """Give the connection back, if it can carry another request."""
-        self._sink = self._deliver = self._forward = None
+        self._sink = self._deliver = None
+        if self._lane is not None:
+            self._leave_lane()
         if self._paused:
             self.resume()
         transport = self.transport
@@ -368,6 +378,13 @@ class Connection(asyncio.Protocol):
         else:
             self.state = _CLOSED
             transport.abort()
+
+    def _leave_lane(self) -> None:
+        assert self._lane is not None
+        self._lane.shut()
+        self._lane = None
+        if self.transport is not None:
+            self.transport.set_protocol(self)
 
     def _fail(self, error: UpstreamFailed) -> None:
         sink, self._sink = self._sink, None

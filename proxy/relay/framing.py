@@ -17,20 +17,21 @@ _LINE_LIMIT: Final = 4096
 _TRAILER_LIMIT: Final = 16 << 10
 _LAST: Final = b"\r\n0\r\n\r\n"  # the end of a chunk, and the body's
 _SIZE, _END, _TRAILER = 0, 1, 2
+_NO_CHUNK: Final = (b"\0", 0)
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
 
 @lru_cache(maxsize=4096)
 def as_one_chunk(length: int) -> tuple[bytes, int]:
     """Answer how so many bytes begin if they are one whole chunk with a payload, and the
-    payload's size: 0 where they are none. Of all spellings of its size line it is the
-    shortest.
+    payload's size. Of all spellings of its size line it is the shortest. Where they are
+    none, nothing begins like that.
     """
     for digits in range(1, 9):
         size = length - digits - 4
         if size > 0 and len(f"{size:x}") == digits:
             return b"%x\r\n" % size, size
-    return b"", 0
+    return _NO_CHUNK
 
 
 class Decoder(Protocol):
@@ -126,12 +127,12 @@ class Chunked:
     def feed(self, data: bytes) -> bytes:
         if self.between:
             # Most reads of a stream are one whole chunk (bench: CPU per chunk).
-            begin, size = as_one_chunk(len(data))
-            if size and data.startswith(begin) and data.endswith(b"\r\n"):
+            begin, _ = as_one_chunk(len(data))
+            if data.startswith(begin) and data.endswith(b"\r\n"):
                 return data[len(begin) : -2]
             if data.endswith(_LAST):
-                begin, size = as_one_chunk(len(data) - len(_LAST) + 2)
-                if size and data.startswith(begin):
+                begin, _ = as_one_chunk(len(data) - len(_LAST) + 2)
+                if data.startswith(begin):
                     self.done, self.between = True, False
                     return data[len(begin) : -len(_LAST)]
         payload = self._feed(data)

@@ -16,12 +16,11 @@ from proxy.core.call import Reply
 from proxy.core.pieces import Pieces
 from proxy.core.types import Pair
 from proxy.relay.errors import BrokenReply, Phase
-from proxy.relay.framing import as_one_chunk
+from proxy.relay.lane import Lane
 
 WHOLE_LIMIT: Final = 8 << 20
 REFUSAL_LIMIT: Final = 1 << 20
 _BLANK: Final = b"\n\n"
-_JSON_END: Final = b"}\n\n\r\n"  # of a chunk that is an event
 
 
 class Mode(Protocol):
@@ -37,8 +36,10 @@ class Mode(Protocol):
 
     def data(self, data: bytes) -> None: ...
 
-    def end(self, trailers: tuple[Pair, ...]) -> None:
-        """Take the body's proper end. Raises BrokenReply when it is none."""
+    def end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        """Take the body's proper end, and the bytes that came with it. Raises BrokenReply
+        when it is none.
+        """
         ...
 
     def whole(self, data: bytes) -> None:
@@ -77,7 +78,9 @@ class Gathered:
         if self._pieces.size > self._limit:
             self._spill()
 
-    def end(self, trailers: tuple[Pair, ...]) -> None:
+    def end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        if last:
+            self.data(last)
         if self._onward is not None:
             self._onward.end(trailers)
         else:
@@ -87,8 +90,7 @@ class Gathered:
         if len(data) <= self._limit:
             self.body, self.progress = data, len(data)
         else:
-            self.data(data)
-            self.end(())
+            self.end((), data)
 
     def ends_well_if_lost(self) -> bool:
         return False
@@ -111,12 +113,12 @@ class Plain:
         self.progress += len(data)
         self._reply.write(data)
 
-    def end(self, trailers: tuple[Pair, ...]) -> None:
-        self._reply.end(trailers)
+    def end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        self.progress += len(last)
+        self._reply.end(trailers, last)
 
     def whole(self, data: bytes) -> None:
-        self.data(data)
-        self.end(())
+        self.end((), data)
 
     def ends_well_if_lost(self) -> bool:
         return False
@@ -130,34 +132,34 @@ class Events:
     """
 
     __slots__ = (
-        "_end",
         "_ends_openly",
-        "_forward",
+        "_events",
         "_hold",
-        "_is_plain",
+        "_lane",
         "_mark",
         "_marks",
-        "_nothing_held",
         "_received",
+        "_reply",
         "_see",
         "_terminates",
         "_watch",
         "_write",
         "body",
-        "events",
+        "is_plain",
+        "nothing_held",
     )
 
     def __init__(self, reply: Reply, hold: Hold, watch: Watch) -> None:
         self.body: bytes | None = None
-        self.events = 0
+        self._events = 0
         self._received = 0
-        self._forward = reply.forward
+        self._reply = reply
         self._write = reply.write
-        self._end = reply.end
         self._hold = hold
-        self._nothing_held = True
+        self._lane: Lane | None = None
+        self.nothing_held = True
         self._see = watch.see
-        self._is_plain = watch.is_plain
+        self.is_plain = watch.is_plain
         self._watch = watch
         self._terminates = not watch.is_complete()  # else HTTP alone tells the end
         # An event of SSE is none before its blank line; a line of JSON needs no more.
@@ -167,43 +169,34 @@ class Events:
         self._marks = None if is_ndjson else watch.marks
 
     @property
+    def events(self) -> int:
+        return self._events + (self._lane.events if self._lane else 0)
+
+    @property
     def progress(self) -> int:
         return self._received + self.events
 
+    def lane(self) -> Lane | None:
+        """Make the short way for what comes after; None where each event is looked at."""
+        if self._marks is not None:
+            self._lane = Lane(self, self._marks)
+            self._reply.lend(self._lane)
+        return self._lane
+
     def data(self, data: bytes) -> None:
+        seen, write = self._seen(data), self._write
+        if seen:
+            write(seen)
+
+    def _seen(self, data: bytes) -> bytes:
+        """Take bytes; answer what of all there is the caller may see now."""
         # Most pieces are whole events (bench: CPU per chunk). What ends in a blank
         # line also ends a line of NDJSON.
         self._received += len(data)
-        if not (self._nothing_held and data.endswith(b"\n\n")):
+        if not (self.nothing_held and data.endswith(b"\n\n")):
             data = self._whole_events(data)
-        self.events += data.count(self._mark)
-        see, write = self._see, self._write
-        if data and (seen := see(data)):
-            write(seen)
-
-    def forward(self, frame: bytes) -> bool:
-        """Pass on a chunk that is an event as it came; False: it is for `data`.
-
-        Most are like this (bench: CPU per chunk): one read, one chunk, one line of JSON
-        with nothing in it that is to be noted. Nothing is cut out or framed anew. What it
-        touches is little: where many streams flow, each is cold when its chunk comes.
-        """
-        marks = self._marks
-        if marks is None or not (self._nothing_held and frame.endswith(_JSON_END)):
-            return False
-        length = len(frame)
-        begin, size = as_one_chunk(length)
-        if size < 2 or not frame.startswith(begin):
-            return False
-        if frame.find(b"\n", len(begin)) != length - 4:
-            return False
-        rfind = frame.rfind
-        if (rfind(marks[0]) >= 0 or rfind(marks[1]) >= 0) and not self._is_plain(frame):
-            return False
-        if not self._forward(frame, size):
-            return False
-        self.events += 1
-        return True
+        self._events += data.count(self._mark)
+        return self._see(data) if data else b""
 
     def _whole_events(self, data: bytes) -> bytes:
         try:
@@ -213,21 +206,21 @@ class Events:
                 "one event of its stream is larger than stream.maxEventBytes",
                 Phase.IDLE,
             ) from error
-        self._nothing_held = not self._hold.tail_size
+        self.nothing_held = not self._hold.tail_size
         return events
 
-    def end(self, trailers: tuple[Pair, ...]) -> None:
-        last = b""
-        if self._ends_openly and not self._nothing_held:
-            last = self._see(self._hold.feed(_BLANK)).removesuffix(_BLANK)
+    def end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        seen = self._seen(last) if last else b""
+        rest = b""
+        if self._ends_openly and not self.nothing_held:
+            rest = self._see(self._hold.feed(_BLANK)).removesuffix(_BLANK)
         if not self._watch.is_complete():
+            self._write(seen)
             raise BrokenReply("its stream ended before it was complete", Phase.IDLE)
-        self._write(last)
-        self._end(trailers)
+        self._reply.end(trailers, seen + rest)
 
     def whole(self, data: bytes) -> None:
-        self.data(data)
-        self.end(())
+        self.end((), data)
 
     def ends_well_if_lost(self) -> bool:
         return self._terminates and self._watch.is_complete()

@@ -37,6 +37,10 @@ class StageTransport(asyncio.Transport):
             self._steps.extend(self._responder.feed(bytes(data)))
             self._schedule()
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
     def get_write_buffer_size(self) -> int:
         return 0
 

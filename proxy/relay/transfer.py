@@ -249,18 +249,18 @@ class Transfer(ABC):
         mode = self._mode
         assert mode is not None and self._connection is not None
         self.first_byte_at = self._now()
-        forward = mode.forward if isinstance(mode, Events) else None
-        self._connection.deliver_to(mode.data, forward)
+        lane = mode.lane() if isinstance(mode, Events) else None
+        self._connection.deliver_to(mode.data, lane)
         mode.data(data)
 
-    def on_end(self, trailers: tuple[Pair, ...]) -> None:
+    def on_end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
         assert self._mode is not None and self.head is not None
         self._connection = None
         self._reply.feed_from(None)
         if trailers:
             self.trailers = trailers = trailers_for_caller(trailers, self.head)
         try:
-            self._mode.end(trailers)
+            self._mode.end(trailers, last)
         except UpstreamFailed as error:
             self._ended.give(error)
         else:

@@ -85,7 +85,9 @@ class Translated:
             self.events += len(events)
             self._say(events)
 
-    def end(self, trailers: tuple[Pair, ...]) -> None:
+    def end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        if last:
+            self.data(last)
         if not self._reader.ended:
             events = self._reader.close()
             if any(type(event) is Failed for event in events):
@@ -94,8 +96,7 @@ class Translated:
         self._reply.end()
 
     def whole(self, data: bytes) -> None:
-        self.data(data)
-        self.end(())
+        self.end((), data)
 
     def ends_well_if_lost(self) -> bool:
         return self._reader.ended

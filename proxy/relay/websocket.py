@@ -164,10 +164,10 @@ class WebSocketTransfer:
     def on_data(self, data: bytes) -> None:
         self._reply.write(data)
 
-    def on_end(self, trailers: tuple[Pair, ...]) -> None:
+    def on_end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
         self._connection = None  # the pool's again
         assert self.head is not None
-        self._reply.end(trailers_for_caller(trailers, self.head))
+        self._reply.end(trailers_for_caller(trailers, self.head), last)
         self.finish()
 
     def on_failed(self, error: UpstreamFailed) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.ids import Ids
+from proxy.core.outbox import Outbox
 from proxy.core.pieces import Pieces
 from proxy.core.run import Run
 from proxy.observability.counts import Tally
@@ -25,7 +26,6 @@ from proxy.pipeline.express import MOST_BYTES, Express, Trip
 from proxy.server.buffered import LateBody, LeftBody, WholeBody
 from proxy.server.handler import Handler
 from proxy.server.head import HEAD_LIMIT, HeadReader, HotHead
-from proxy.server.outbox import Outbox
 from proxy.server.reply import JOIN_BELOW, TransportReply
 
 

@@ -18,6 +18,7 @@ from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import CallerFault, GatewayError, GatewayFault
 from proxy.core.ids import Ids
+from proxy.core.outbox import Outbox
 from proxy.core.types import Headers, Pair
 from proxy.server.body import StreamedBody
 from proxy.server.handler import Handler
@@ -85,6 +86,7 @@ class OrdinaryDoor:
         self._plain = plain
         self._body_idle_s = body_idle_s
         self._ids = Ids()
+        self._outbox = Outbox()
         self.closing = False
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -128,6 +130,7 @@ class OrdinaryDoor:
             keep_alive=request.keep_alive and not self.closing,
             bodiless=request.method == "HEAD",
             request_is_read=content.is_eof,
+            outbox=self._outbox,
         )
         expects = (headers.get("expect") or "").lower() == "100-continue"
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
-from proxy.core.call import Pausable, Tunnel
+from proxy.core.call import Lane, Pausable, Tunnel
+from proxy.core.outbox import Outbox
 from proxy.core.types import Pair
 from proxy.relay.head import REASONS, encode_fields
-from proxy.server.outbox import SMALL, Outbox
 
 JOIN_BELOW: Final = 16 << 10  # one write for head and body, while copying is cheap
 _NO_FRAMING: Final = frozenset({204, 304})
@@ -37,10 +37,13 @@ class TransportReply:
 
     __slots__ = (
         "_bodiless",
+        "_bytes_out",
         "_chunked",
         "_finish",
+        "_lane",
         "_last",
         "_left",
+        "_opening",
         "_outbox",
         "_passes",
         "_request_is_read",
@@ -48,7 +51,6 @@ class TransportReply:
         "_source",
         "_version",
         "_wire",
-        "bytes_out",
         "ended",
         "gone",
         "keep_alive",
@@ -67,7 +69,7 @@ class TransportReply:
         outbox: Outbox | None = None,
     ) -> None:
         """`request_is_read` tells whether the connection stands at a new request; None:
-        it does. Forwarded chunks leave by the `outbox`, if there is one.
+        it does. With an `outbox` chunks leave at the end of a turn of the loop.
         """
         self._wire = wire
         self._outbox = outbox
@@ -78,6 +80,8 @@ class TransportReply:
         )
         self._finish: Callable[[bytes], None] = self._send
         self._last = b""
+        self._opening = b""  # a stream's head, until its first bytes or the turn's end
+        self._lane: Lane | None = None
         self._request_is_read = request_is_read
         self._version = version
         self._bodiless = bodiless
@@ -90,8 +94,12 @@ class TransportReply:
         self.started = False
         self.gone = False
         self.paused = wire.writing_paused
-        self.bytes_out = 0
+        self._bytes_out = 0
         self.status = 0
+
+    @property
+    def bytes_out(self) -> int:
+        return self._bytes_out + (self._lane.size_bytes if self._lane else 0)
 
     def keep_end(self) -> None:
         """Hold the last bytes back until `release`: until the call is recorded.
@@ -116,8 +124,22 @@ class TransportReply:
         length: int | None,
         block: bytes = b"",
     ) -> None:
-        if not (self.gone or self.started):
-            self._send(self._head(status, headers, length, block))
+        if self.gone or self.started:
+            return
+        head = self._head(status, headers, length, block)
+        outbox = self._outbox
+        if outbox is None or not self._passes:
+            self._send(head)
+        else:  # the first bytes are often here already: one write, not two
+            self._opening = head
+            outbox.open()
+            outbox.waiting.append((self._begin, b""))
+
+    def _begin(self, _: bytes) -> None:
+        """Send the head that nothing has followed in this turn."""
+        if self._opening:
+            opening, self._opening = self._opening, b""
+            self._send(opening)
 
     def whole(
         self, status: int, headers: Sequence[Pair], body: bytes, block: bytes = b""
@@ -128,7 +150,7 @@ class TransportReply:
         self.ended = True
         if self._bodiless:
             body = b""
-        self.bytes_out += len(body)
+        self._bytes_out += len(body)
         if len(body) < JOIN_BELOW:
             self._finish(head + body)
         else:
@@ -180,9 +202,14 @@ class TransportReply:
     def write(self, data: bytes) -> None:
         if self.gone or self.ended or self._bodiless or not data:
             return
-        self._catch_up()
         size = len(data)
-        self.bytes_out += size
+        if self._opening and not self.bytes_out:
+            opening, self._opening = self._opening, b""
+            self._bytes_out = size
+            self._send(b"%b%x\r\n%b\r\n" % (opening, size, data))
+            return
+        self._catch_up()
+        self._bytes_out += size
         if self._chunked:
             self._send(b"%x\r\n%b\r\n" % (size, data))
             return
@@ -193,45 +220,44 @@ class TransportReply:
                 return
         self._send(data)
 
-    def forward(self, frame: bytes, size: int) -> bool:
-        if not self._passes:
-            return False
-        self.bytes_out += size
-        outbox, send = self._outbox, self._send
-        if outbox is None or size > SMALL:
-            self._catch_up()
-            send(frame)
-            return True
-        waiting = outbox.waiting
-        if not waiting:
-            if outbox.alone:
-                outbox.alone -= 1
-                send(frame)
-                return True
-            outbox.open()
-        waiting.append((send, frame))
-        return True
+    def lend(self, lane: Lane) -> None:
+        if self._passes and self._outbox is not None:
+            self._lane = lane
+            lane.open(self._send, self._outbox)
 
     def _catch_up(self) -> None:
-        """Write what was forwarded before, so that all leaves in its order."""
+        """Write what waits from before, so that all leaves in its order."""
         if self._outbox is not None and self._outbox.waiting:
             self._outbox.flush()
 
-    def end(self, trailers: Sequence[Pair] = ()) -> None:
+    def end(self, trailers: Sequence[Pair] = (), last: bytes = b"") -> None:
         if self.ended:
             return
-        self.ended, self._passes = True, False
-        if self.gone:
-            return
-        self._catch_up()
-        if self._left and not self._bodiless:
+        if self._chunked and not (self._bodiless or self.gone):
+            self._end_chunks(trailers, last)
+        else:
+            self.write(last)
+        self._stop()
+        if self._left and not (self._bodiless or self.gone):
             self._close()  # fewer bytes than promised: nobody may take it for whole
-        elif self._chunked and not self._bodiless:
-            self._finish(b"0\r\n%b\r\n" % encode_fields(trailers))
+
+    def _end_chunks(self, trailers: Sequence[Pair], last: bytes) -> None:
+        self._catch_up()
+        end = b"0\r\n%b\r\n" % encode_fields(trailers)
+        if last:
+            size = len(last)
+            self._bytes_out += size
+            end = b"%x\r\n%b\r\n%b" % (size, last, end)
+        self._finish(end)
+
+    def _stop(self) -> None:
+        self.ended, self._passes = True, False
+        if self._lane is not None:
+            self._lane.shut()
 
     def abort(self) -> None:
         self.release()  # what had ended before is whole
-        self.ended, self._passes = True, False
+        self._stop()
         if not self.gone:
             self._close()
 
@@ -263,7 +289,10 @@ class TransportReply:
     def lost(self) -> None:
         """The caller has gone."""
         self.gone, self._passes = True, False
+        if self._lane is not None:
+            self._lane.shut()
         self._source = None
+        self._opening = b""
         self._send = _nowhere
 
     def _close(self) -> None:

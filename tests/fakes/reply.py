@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.core.call import Pausable, Tunnel
+from proxy.core.call import Lane, Pausable, Tunnel
+from proxy.core.outbox import Outbox
 from proxy.core.types import Pair
 
 
@@ -58,13 +59,20 @@ class KeptReply:
         self.writes.append(bytes(data))
         self.bytes_out += len(data)
 
-    def forward(self, frame: bytes, size: int) -> bool:
-        self.forwarded += 1
-        self.write(frame[frame.index(b"\r\n") + 2 :][:size])
-        return True
+    def lend(self, lane: Lane) -> None:
+        outbox = Outbox()
+        outbox.alone = 1 << 20
+        lane.open(self._forward, outbox)
 
-    def end(self, trailers: Sequence[Pair] = ()) -> None:
+    def _forward(self, frame: bytes) -> None:
+        self.forwarded += 1
+        size, _, rest = frame.partition(b"\r\n")
+        self.write(rest[: int(size, 16)])
+
+    def end(self, trailers: Sequence[Pair] = (), last: bytes = b"") -> None:
         assert not self.ended
+        if last:
+            self.write(last)
         self.ended = True
         self.trailers = list(trailers)
 

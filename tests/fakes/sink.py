@@ -43,7 +43,9 @@ class KeptSink:
             self.on_data(body)
         self.on_end(())
 
-    def on_end(self, trailers: tuple[Pair, ...]) -> None:
+    def on_end(self, trailers: tuple[Pair, ...], last: bytes = b"") -> None:
+        if last:
+            self.on_data(last)
         self.told.append("end")
         self.trailers = trailers
 

@@ -12,7 +12,6 @@ from providers.wire.watches import watch_for
 from proxy.relay.errors import BrokenReply, Phase
 from proxy.relay.modes import Events, Gathered, Plain
 from tests.fakes.reply import KeptReply
-from tests.parts.http_text import chunk
 
 STREAMS = Path(__file__).parents[2] / "streams"
 DELTA = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
@@ -321,57 +320,3 @@ def test_an_event_past_the_limit_breaks_the_stream(
     with pytest.raises(BrokenReply, match=r"larger than stream\.maxEventBytes"):
         mode.data(b"x" * 100)
     assert bytes(reply.body) == whole
-
-
-# -- whole chunks, as they came -----------------------------------------------------
-
-
-def test_a_chunk_that_is_an_event_passes_as_it_came(reply: KeptReply) -> None:
-    mode = events(reply)
-    no_usage = DELTA.replace(b"}\n\n", b',"usage":null}\n\n')
-    for data in (DELTA, no_usage):
-        assert mode.forward(chunk(data))
-    assert reply.body == DELTA + no_usage
-    assert reply.forwarded == 2
-    assert (mode.events, mode.progress) == (2, 2)
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        b"",
-        chunk(DELTA)[:-1],
-        chunk(DELTA) + chunk(DELTA),
-        chunk(DELTA[:-1]),
-        chunk(DELTA + DELTA),
-        chunk(DELTA + DONE),
-        chunk(DONE + DELTA),
-        chunk(DONE),
-        chunk(b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'),
-        chunk(b'data: {"error":{"message":"no"}}\n\n'),
-        b"ff;odd=1\r\n" + chunk(DELTA),
-        b"31\r\n" + DELTA + b"\r\n",
-        b"0\r\n\r\n",
-    ],
-)
-def test_whatever_else_comes_is_looked_at(reply: KeptReply, frame: bytes) -> None:
-    mode = events(reply)
-    assert not mode.forward(frame)
-    assert (reply.body, mode.events, mode.progress) == (b"", 0, 0)
-
-
-def test_nothing_overtakes_what_is_held(reply: KeptReply) -> None:
-    mode = events(reply)
-    mode.data(DELTA[:9])
-    assert not mode.forward(chunk(DELTA))
-
-
-@pytest.mark.parametrize(
-    ("dialect", "framing"),
-    [(Dialect.MESSAGES, Framing.SSE), (Dialect.OLLAMA, Framing.NDJSON)],
-)
-def test_other_dialects_are_looked_at(
-    reply: KeptReply, dialect: Dialect, framing: Framing
-) -> None:
-    mode = events(reply, dialect, framing)
-    assert not mode.forward(chunk(DELTA))

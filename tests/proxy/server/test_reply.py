@@ -1,73 +1,16 @@
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 import pytest
 
-from proxy.core.call import Pausable, Tunnel
-from proxy.server.outbox import FEW, PATIENCE, Outbox
 from proxy.server.reply import TransportReply
-from tests.parts.http_text import Message, responses
+from tests.proxy.server.callers_wire import Source, Wire, reply_on
 
 FIELDS = [("content-type", "text/plain"), ("x-odd", "grü\xdfe")]
-
-
-class Transport:
-    def __init__(self) -> None:
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed, "written after it was closed"
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Wire:
-    """A caller's connection that keeps what is written."""
-
-    def __init__(self, *, writing_paused: bool = False) -> None:
-        self.transport: Any = Transport()
-        self.writing_paused = writing_paused
-        self.tunnel: Tunnel | None = None
-
-    def tunnel_to(self, tunnel: Tunnel) -> Pausable:
-        self.tunnel = tunnel
-        return Source()
-
-    @property
-    def message(self) -> Message:
-        [message] = responses(self.transport.written)
-        return message
-
-
-class Source:
-    def __init__(self) -> None:
-        self.paused = False
-
-    def pause(self) -> None:
-        self.paused = True
-
-    def resume(self) -> None:
-        self.paused = False
 
 
 @pytest.fixture
 def wire() -> Wire:
     return Wire()
-
-
-def reply_on(wire: Wire, **options: Any) -> TransportReply:
-    usual: dict[str, Any] = {
-        "version": 1,
-        "keep_alive": True,
-        "bodiless": False,
-        "request_is_read": lambda: True,
-    }
-    return TransportReply(wire, **(usual | options))
 
 
 def test_a_whole_reply_is_one_message(wire: Wire) -> None:
@@ -308,126 +251,3 @@ def test_an_upgrade_hands_the_connection_over(wire: Wire) -> None:
     reply.write(b"\x81\x00")
     assert wire.transport.written.endswith(b"\r\n\r\n\x81\x00")
     assert (reply.status, reply.keep_alive) == (101, False)
-
-
-def test_a_chunk_passes_as_it_came(wire: Wire) -> None:
-    reply = reply_on(wire)
-    reply.start(200, FIELDS, None)
-    assert reply.forward(b"004\r\nbody\r\n", 4)
-    reply.end()
-    assert wire.message.body == b"body"
-    assert wire.transport.written.endswith(b"\r\n004\r\nbody\r\n0\r\n\r\n")
-    assert reply.bytes_out == 4
-
-
-@pytest.mark.parametrize("options", [{"version": 0}, {"bodiless": True}])
-def test_a_chunk_is_unpacked_where_none_are_sent(
-    wire: Wire, options: dict[str, Any]
-) -> None:
-    reply = reply_on(wire, **options)
-    reply.start(200, FIELDS, None)
-    written = wire.transport.written
-    assert not reply.forward(b"4\r\nbody\r\n", 4)
-    assert wire.transport.written == written
-    assert reply.bytes_out == 0
-
-
-def test_no_chunk_follows_the_end(wire: Wire) -> None:
-    reply = reply_on(wire)
-    reply.start(200, FIELDS, None)
-    reply.end()
-    assert not reply.forward(b"4\r\nbody\r\n", 4)
-
-
-async def test_forwarded_chunks_leave_together_and_in_their_order(wire: Wire) -> None:
-    outbox, other = Outbox(), Wire()
-    first, second = (reply_on(one, outbox=outbox) for one in (wire, other))
-    for reply in (first, second):
-        reply.start(200, FIELDS, None)
-    before = wire.transport.written
-    assert first.forward(b"3\r\none\r\n", 3)
-    assert second.forward(b"3\r\ntwo\r\n", 3)
-    assert wire.transport.written == before
-    await asyncio.sleep(0)
-    assert wire.transport.written == before + b"3\r\none\r\n"
-    assert other.transport.written.endswith(b"\r\n\r\n3\r\ntwo\r\n")
-    assert outbox.waiting == []
-    assert (first.bytes_out, second.bytes_out) == (3, 3)
-
-
-@pytest.mark.parametrize("then", ["write", "end", "abort", "large"])
-async def test_nothing_overtakes_a_forwarded_chunk(wire: Wire, then: str) -> None:
-    outbox = Outbox()
-    reply = reply_on(wire, outbox=outbox)
-    reply.start(200, FIELDS, None)
-    assert reply.forward(b"3\r\none\r\n", 3)
-    large = b"%x\r\n%b\r\n" % (1 << 16, bytes(1 << 16))
-    match then:
-        case "write":
-            reply.write(b"two")
-        case "end":
-            reply.end()
-        case "abort":
-            reply.abort()
-            assert wire.transport.closed
-        case _:
-            assert reply.forward(large, 1 << 16)
-    behind = {
-        "write": b"3\r\ntwo\r\n",
-        "end": b"0\r\n\r\n",
-        "abort": b"",
-        "large": large,
-    }
-    assert wire.transport.written.endswith(b"\r\n\r\n3\r\none\r\n" + behind[then])
-    assert outbox.waiting == []
-    await asyncio.sleep(0)
-    assert wire.transport.written.count(b"one") == 1
-
-
-async def test_who_has_gone_keeps_nobody_elses_chunk(wire: Wire) -> None:
-    def closed(_: bytes) -> None:
-        raise RuntimeError("the handler is closed")
-
-    outbox = Outbox()
-    outbox.open()
-    outbox.waiting.append((closed, b"lost"))
-    reply = reply_on(wire, outbox=outbox)
-    reply.start(200, FIELDS, None)
-    assert reply.forward(b"3\r\none\r\n", 3)
-    await asyncio.sleep(0)
-    assert wire.transport.written.endswith(b"3\r\none\r\n")
-
-
-async def test_where_few_come_at_a_time_each_is_written_at_once(wire: Wire) -> None:
-    outbox = Outbox()
-    reply = reply_on(wire, outbox=outbox)
-    reply.start(200, FIELDS, None)
-
-    def is_at_once() -> bool:
-        before = wire.transport.written
-        assert reply.forward(b"3\r\none\r\n", 3)
-        return bool(wire.transport.written != before)
-
-    assert not is_at_once()
-    await asyncio.sleep(0)
-    assert [is_at_once() for _ in range(PATIENCE)] == [True] * PATIENCE
-    assert [is_at_once() for _ in range(FEW + 1)] == [False] * (FEW + 1)
-    await asyncio.sleep(0)
-    assert not is_at_once()
-    await asyncio.sleep(0)
-    assert is_at_once()
-    reply.end()
-    assert wire.message.body == b"one" * (PATIENCE + FEW + 4)
-
-
-async def test_a_turn_of_many_is_one_though_some_leave_early(wire: Wire) -> None:
-    outbox = Outbox()
-    reply = reply_on(wire, outbox=outbox)
-    reply.start(200, FIELDS, None)
-    for _ in range(FEW + 1):
-        assert reply.forward(b"3\r\none\r\n", 3)
-    reply.write(b"two")
-    assert reply.forward(b"3\r\none\r\n", 3)
-    await asyncio.sleep(0)
-    assert outbox.waiting == []
-    assert outbox.alone == 0

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-_log: Final = logging.getLogger("local_ai.server")
+_log: Final = logging.getLogger("local_ai.core")
 
 SMALL: Final = 4096
 """Larger chunks are written at once: what waits is bounded by the reads of one turn."""
