@@ -102,9 +102,8 @@ class Lane(asyncio.Protocol):
             if data.startswith(begin) and data.find(b"\n", len(begin)) == length - 4:
                 first, second = self._marks
                 rfind = data.rfind
-                if (rfind(first) < 0 and rfind(second) < 0) or self._holder.is_plain(
-                    data
-                ):
+                is_marked = rfind(first) >= 0 or rfind(second) >= 0
+                if not is_marked or self._holder.is_plain(data):
                     self.events += 1
                     self.size_bytes += size
                     outbox = self._outbox
@@ -117,7 +116,7 @@ class Lane(asyncio.Protocol):
                         outbox.open()
                     waiting.append((self._send, data))
                     return
-        stream = self._stream
+        stream, self._is_free = self._stream, False
         stream.data_received(data)
         self._is_free = (
             self._is_open and stream.is_between and self._holder.nothing_held

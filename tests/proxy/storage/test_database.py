@@ -75,7 +75,7 @@ async def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
 async def test_one_that_is_locked_is_away_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.storage.database._LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr("proxy.storage.database._LOCK_WAIT_S", 0.1)
     async with Database(None, tmp_path) as database:
         keys = Keys(database)
         await database.prepare()
