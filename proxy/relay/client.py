@@ -78,7 +78,7 @@ class Client:
     def counts(self, origin: Origin) -> tuple[int, int]:
         """Busy and idle connections to an origin."""
         pool = self._pools.get(origin)
-        return (len(pool.busy), pool.idle) if pool else (0, 0)
+        return (pool.busy, pool.idle) if pool else (0, 0)
 
     def take(self, origin: Origin) -> Connection | None:
         """Answer a kept connection that is ready for a request, if there is one."""

@@ -287,17 +287,17 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> None:
         self.used = False  # it answers: lost from here on, it was not stale
-        sink = self._sink
-        if sink is not None and not self._held and self._method != "HEAD":
-            found = self._heads.read_again(data)
-            if found is not None:
-                head, at = found
-                self._free(head, is_clean=True)
-                sink.on_whole(head, data[at:])
+        sink, heads = self._sink, self._heads
+        last = heads.last
+        if last and sink is not None and not self._held and self._method != "HEAD":
+            at = heads.again.body_at(data)
+            if at:  # the most usual: the server's last head, and a whole body
+                self._free(last, is_clean=True)
+                sink.on_whole(last, data[at:])
                 return
         if not self._held and 4 < (end := data.find(b"\r\n\r\n") + 4) <= HEAD_LIMIT:
-            head = self._heads.read(data[:end], self._method)
-            if head.status >= 200:  # the most usual: a head in one read
+            head = heads.read(data[:end], self._method)
+            if head.status >= 200:
                 self._begin(head, data[end:])
                 return
         self._look_for_head(self._held + data)
@@ -368,13 +368,11 @@ class Connection(asyncio.Protocol):
             is_clean
             and head.keep_alive
             and not self._sending
-            and not transport.is_closing()
             and not transport.get_write_buffer_size()
         ):
             self.state = _IDLE
             self.used = True
-            on_free = self._on_free
-            on_free(self)
+            self._on_free(self)
         else:
             self.state = _CLOSED
             transport.abort()

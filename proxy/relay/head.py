@@ -87,24 +87,14 @@ class HeadReader:
 
     A server's heads differ in the body's length and, once a second, in the date.
     What is remembered has no Content-Length among its fields: `length` tells.
+
+    `last` is the last head with a length (that of its own reply), by `again` it is known.
     """
 
     def __init__(self) -> None:
         self._known: dict[bytes, ReplyHead] = {}
-        # The last head with a length.
-        self._last: ReplyHead | None = None
-        self._again = KnownHead(b"", b"")
-
-    def read_again(self, data: bytes) -> tuple[ReplyHead, int] | None:
-        """Find the last head again before a whole body: it, and where the body begins.
-
-        Its `length` is that of another reply. None where what came is anything else.
-        """
-        last = self._last
-        if last is None:
-            return None
-        at = self._again.body_at(data)
-        return (last, at) if at else None
+        self.last: ReplyHead | None = None
+        self.again = KnownHead(b"", b"")
 
     def read(self, raw: bytes, method: str) -> ReplyHead:
         """As `read_reply`."""
@@ -120,8 +110,8 @@ class HeadReader:
             head = self._remember(key, read_reply(raw, method))
         if head.status in _BODILESS or head.status < 200:
             return head
-        if head is not self._last:
-            self._last, self._again = head, KnownHead(raw[:start], raw[end:])
+        if head is not self.last:
+            self.last, self.again = head, KnownHead(raw[:start], raw[end:])
         return head.sized(int(raw[start:end]))
 
     def _read_unsized(self, raw: bytes, method: str) -> ReplyHead:

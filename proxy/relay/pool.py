@@ -22,13 +22,13 @@ IDLE_LIMIT: Final = 256
 class Pool:
     """Last in, first out, so that a quiet pool shrinks to what is used."""
 
-    __slots__ = ("_heads", "_idle", "_now", "busy", "origin")
+    __slots__ = ("_heads", "_idle", "_now", "_open", "origin")
 
     def __init__(
         self, origin: Origin, now: Callable[[], float] = clock.monotonic
     ) -> None:
         self.origin = origin
-        self.busy: set[Connection] = set()
+        self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._now = now
         self._heads = HeadReader()
@@ -36,6 +36,10 @@ class Pool:
     @property
     def idle(self) -> int:
         return len(self._idle)
+
+    @property
+    def busy(self) -> int:
+        return len(self._open) - len(self._idle)
 
     def take(self) -> Connection | None:
         """Answer an idle connection that is still fresh."""
@@ -45,7 +49,6 @@ class Pool:
             transport = connection.transport
             is_open = transport is not None and not transport.is_closing()
             if is_open and now() - connection.idle_since < IDLE_S:
-                self.busy.add(connection)
                 return connection
             connection.abort()
         return None
@@ -57,7 +60,7 @@ class Pool:
         )
         if connection.transport is None:  # lost before we came to use it
             raise ConnectFailed("it closed the connection at once")
-        self.busy.add(connection)
+        self._open.add(connection)
         return connection
 
     def tick(self, now: float) -> None:
@@ -69,13 +72,12 @@ class Pool:
             connection.abort()
 
     def close(self) -> None:
-        for connection in [*self._idle, *self.busy]:
+        for connection in tuple(self._open):
             connection.abort()
         self._idle.clear()
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next who asks."""
-        self.busy.discard(connection)
         if len(self._idle) >= IDLE_LIMIT:
             connection.abort()
             return
@@ -85,10 +87,9 @@ class Pool:
 
     def put_back(self, connection: Connection) -> None:
         """Keep one that was taken and not used: it is no fresher for that."""
-        self.busy.discard(connection)
         self._idle.append(connection)
 
     def _lost(self, connection: Connection) -> None:
-        self.busy.discard(connection)
+        self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

@@ -30,13 +30,13 @@ async def test_a_new_connection_is_busy_until_its_reply_is_whole(
     pool: Pool, dial: FakeDial
 ) -> None:
     connection = await pool.open()
-    assert (len(pool.busy), pool.idle) == (1, 0)
+    assert (pool.busy, pool.idle) == (1, 0)
     assert pool.take() is None
     connection.send("GET", b"", KeptSink())
     dial.made[0].feed(SHORT)
-    assert (len(pool.busy), pool.idle) == (0, 1)
+    assert (pool.busy, pool.idle) == (0, 1)
     assert pool.take() is connection
-    assert (len(pool.busy), pool.idle) == (1, 0)
+    assert (pool.busy, pool.idle) == (1, 0)
 
 
 async def test_the_last_one_freed_is_taken_first(pool: Pool, dial: FakeDial) -> None:
@@ -55,7 +55,7 @@ async def test_what_has_been_idle_too_long_is_closed_not_taken(
     assert pool.take() is None
     assert dial.made[0].aborted
     await settle()
-    assert (len(pool.busy), pool.idle) == (0, 0)
+    assert (pool.busy, pool.idle) == (0, 0)
 
 
 async def test_a_tick_closes_only_what_is_old(
@@ -101,7 +101,7 @@ async def test_no_more_idle_ones_are_kept_than_the_limit(
     assert pool.idle == IDLE_LIMIT
     assert [transport.aborted for transport in dial.made[-2:]] == [True, True]
     await settle()
-    assert (len(pool.busy), pool.idle) == (0, IDLE_LIMIT)
+    assert (pool.busy, pool.idle) == (0, IDLE_LIMIT)
 
 
 async def test_a_lost_connection_is_counted_no_longer(
@@ -109,7 +109,7 @@ async def test_a_lost_connection_is_counted_no_longer(
 ) -> None:
     await pool.open()
     dial.made[0].lose(ConnectionResetError())
-    assert (len(pool.busy), pool.idle) == (0, 0)
+    assert (pool.busy, pool.idle) == (0, 0)
 
 
 async def test_who_hangs_up_at_once_was_no_connection(
@@ -118,7 +118,7 @@ async def test_who_hangs_up_at_once_was_no_connection(
     dial.lost_at_once = True
     with pytest.raises(ConnectFailed, match="closed the connection"):
         await pool.open()
-    assert (len(pool.busy), pool.idle) == (0, 0)
+    assert (pool.busy, pool.idle) == (0, 0)
 
 
 async def test_closing_ends_idle_and_busy_ones(pool: Pool, dial: FakeDial) -> None:
@@ -128,4 +128,4 @@ async def test_closing_ends_idle_and_busy_ones(pool: Pool, dial: FakeDial) -> No
     pool.close()
     assert [transport.aborted for transport in dial.made] == [True, True]
     await settle()
-    assert (len(pool.busy), pool.idle) == (0, 0)
+    assert (pool.busy, pool.idle) == (0, 0)
