@@ -7,6 +7,7 @@ per request); what is odd about a text is looked at only where it shows.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import trunc
 from typing import Any, Final
 
 import orjson
@@ -36,6 +37,7 @@ _MOST_ATTEMPTS: Final = 8
 _VARYING: Final = COLUMNS.index("completion_tokens") + 1
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 _dumps: Final = orjson.dumps
+_LONG: Final = orjson.Fragment(b"")
 _NOTHING: Final = {
     "depth": 0,
     "stream": False,
@@ -48,50 +50,51 @@ _NOTHING: Final = {
 def encode(record: Record, epoch_s: float) -> bytes:
     """`epoch_s` is what to add to the record's times for seconds since 1970."""
     memo = record.memo
-    if memo is not None and (tail := memo.get(encode) or _tail(record, memo)):
-        return _written(record, epoch_s, tail)
-    values = _values(record, epoch_s)
-    try:
-        line = orjson.dumps(values, option=_NEWLINE)
-    except TypeError:  # a text that is no text: half of a character
-        return _shortened(values)
-    return line if len(line) <= _LONGEST_LINE else _shortened(values)
-
-
-def _written(record: Record, epoch_s: float, tail: bytes) -> bytes:
-    """Write what differs among records of one kind, which comes first of the columns."""
-    started_at, first_at = record.started_at, record.first_byte_at
+    if memo is None or (rest := memo.get(encode) or _rest(record, memo)) is _LONG:
+        return _whole(record, epoch_s)
+    # What differs among records of one kind comes first of the columns.
+    started_at = record.started_at
     took_s = record.ended_at - started_at  # type: ignore[operator]
     overhead_s = took_s - record.upstream_wait_s
-    return (
-        _dumps(
-            (
-                record.id,
-                int((started_at + epoch_s) * 1e6),
-                int(took_s * 1e6),
-                int((first_at - started_at) * 1e6),  # type: ignore[operator]
-                int(overhead_s * 1e6) if overhead_s > 0.0 else 0,
-                record.cost_usd,
-                record.bytes_in,
-                record.bytes_out,
-                record.prompt_tokens,
-                record.completion_tokens,
-            )
-        )[:-1]
-        + tail
+    first_s = record.first_byte_at - started_at  # type: ignore[operator]
+    return _dumps(
+        (
+            record.id,
+            trunc((started_at + epoch_s) * 1e6),
+            trunc(took_s * 1e6),
+            trunc(first_s * 1e6),
+            trunc(overhead_s * 1e6) if overhead_s > 0.0 else 0,
+            record.cost_usd,
+            record.bytes_in,
+            record.bytes_out,
+            record.prompt_tokens,
+            record.completion_tokens,
+            rest,
+        ),
+        None,
+        _NEWLINE,
     )
 
 
-def _tail(record: Record, memo: dict[object, Any]) -> bytes:
-    """What ends the line of all such records; empty where it cannot be written so."""
+def _rest(record: Record, memo: dict[object, Any]) -> orjson.Fragment:
+    """What ends the line of all such records; _LONG where it cannot be written so."""
     try:
-        tail = b"," + _dumps(_values(record, 0.0)[_VARYING:], option=_NEWLINE)[1:]
+        text = _dumps(_values(record, 0.0)[_VARYING:])[1:-1]
     except TypeError:
-        return b""
-    if len(tail) > _LONGEST_LINE // 2:
-        return b""
-    memo[encode] = tail
-    return tail
+        return _LONG
+    if len(text) > _LONGEST_LINE // 2:
+        return _LONG
+    rest = memo[encode] = orjson.Fragment(text)
+    return rest
+
+
+def _whole(record: Record, epoch_s: float) -> bytes:
+    values = _values(record, epoch_s)
+    try:
+        line = _dumps(values, None, _NEWLINE)
+    except TypeError:  # a text that is no text: half of a character
+        return _shortened(values)
+    return line if len(line) <= _LONGEST_LINE else _shortened(values)
 
 
 def row_of(record: Record, epoch_s: float, currency: str, per_usd: float) -> Row:
@@ -111,10 +114,10 @@ def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
         overhead_s = record.overhead_s  # its head may come long before its first byte
     return (
         record.id,
-        int((started_at + epoch_s) * 1e6),
-        int((ended_at - started_at) * 1e6),
-        None if first_at is None else int((first_at - started_at) * 1e6),
-        int(overhead_s * 1e6) if overhead_s > 0.0 else 0,
+        trunc((started_at + epoch_s) * 1e6),
+        trunc((ended_at - started_at) * 1e6),
+        None if first_at is None else trunc((first_at - started_at) * 1e6),
+        trunc(overhead_s * 1e6) if overhead_s > 0.0 else 0,
         record.cost_usd,
         record.bytes_in,
         record.bytes_out,
@@ -140,7 +143,7 @@ def _values(record: Record, epoch_s: float) -> tuple[Any, ...]:
         record.usage_source,
         record.cost,
         record.currency,
-        int(record.queue_s * 1e6),
+        trunc(record.queue_s * 1e6),
         record.cache,
         record.user_agent,
         record.source,
