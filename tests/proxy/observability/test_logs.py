@@ -64,6 +64,24 @@ def test_text_line_tells_the_story_in_one_line(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("memo", [None, {}])
+@pytest.mark.parametrize("client_id", [None, "mi ne"])
+def test_a_usual_line_is_the_same_however_it_is_written(
+    memo: dict[object, Any] | None, client_id: str | None
+) -> None:
+    facts = {
+        "model": "100%d \u202e",
+        "tenant": "team %s",
+        "client_request_id": client_id,
+        "attempts": [Attempt("spark", "q", 200)],
+    }
+    made = record(memo=memo, **facts)
+    line = logs._odd_line(b"12:00", made)
+    assert line.count(b"%") == 2
+    for _ in range(2):
+        assert logs._text_line(b"12:00", made) == line
+
+
 def test_text_line_is_short_where_there_is_little_to_say(tmp_path: Path) -> None:
     made = record_of(
         id="req_2",
