@@ -71,3 +71,14 @@ def test_attempts_that_failed_are_counted_though_another_made_it_good() -> None:
     }
     assert told["local_ai_failed_attempts_total", "a", "model_loading"] == 1
     assert told["local_ai_provider_failover_total", "a", "b"] == 1
+
+
+def test_times_do_not_pile_up_until_somebody_asks() -> None:
+    counts = Counts()
+    series = counts.series("chat", "qwen", "box", 200)
+    for _ in range(1000):
+        series.observe(record_of(**STREAM))
+    (duration,) = counts._durations.values()
+    assert len(duration._waiting) < 100
+    assert duration.buckets()[-1] == ("+Inf", 1000)
+    assert duration.total == 1500.0

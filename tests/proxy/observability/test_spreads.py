@@ -11,6 +11,17 @@ def test_buckets_are_cumulative_and_the_last_holds_all() -> None:
     assert spread.total == 7.65
 
 
+def test_what_was_counted_meanwhile_is_counted_once() -> None:
+    spread = Spread((0.1, 1.0))
+    for value in (7.0, 1.0, 0.05):
+        spread.observe(value)
+        spread.count()
+        spread.count()
+    spread.observe(0.5)
+    assert spread.buckets() == [("0.1", 1), ("1.0", 3), ("+Inf", 4)]
+    assert spread.total == 8.55
+
+
 def test_a_histogram_has_a_row_for_each_place() -> None:
     spread = Spread((1.0,))
     spread.observe(0.25)
