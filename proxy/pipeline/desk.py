@@ -45,7 +45,8 @@ class Desk:
         """`ledger` is None where no records are kept, `traces` where none are sent;
         `soon` calls back at the end of the loop's turn.
         """
-        self._soon = soon
+        # Only the ledger is worth waiting for.
+        self._soon = None if ledger is None else soon
         self._waiting: list[tuple[Record, Callable[[], None]]] = []
         self._observe = metrics.observe
         self._write = log.write
@@ -64,8 +65,9 @@ class Desk:
         `then` is called once the ledger has the record, which may be at the end of the
         loop's turn: those of one turn go there in one write.
         """
-        soon, waiting = self._soon, self._waiting
-        if then is not None and soon is not None and self._ledger is not None:
+        soon = self._soon
+        if soon is not None and then is not None:
+            waiting = self._waiting
             if not waiting:
                 soon(self._flush)
             waiting.append((record, then))
