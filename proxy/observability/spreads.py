@@ -31,9 +31,12 @@ class Spread:
 
     def count(self) -> None:
         """Count what waits."""
-        waiting, counts, begin = self._waiting, self._counts, 0
+        waiting, counts, total, begin = self._waiting, self._counts, self._total, 0
+        if not waiting:
+            return
         for value in waiting:  # in their order, and as it is: `sum` has its own ways
-            self._total += value
+            total += value
+        self._total = total
         waiting.sort()
         for place, bound in enumerate(self._bounds):
             end = bisect_right(waiting, bound, begin)
