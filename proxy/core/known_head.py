@@ -10,11 +10,12 @@ from __future__ import annotations
 class KnownHead:
     """Made of what stood `before` and `after` the digits of a head's Content-Length."""
 
-    __slots__ = ("_size", "_text")
+    __slots__ = ("_at", "_size", "_text")
 
     def __init__(self, before: bytes, after: bytes) -> None:
         self._size = len(before) + len(after)
         self._text = b"%d".join(part.replace(b"%", b"%%") for part in (before, after))
+        self._at = self._size  # where the last body began
 
     def body_at(self, data: bytes) -> int:
         """Answer where the body begins, if this is that head with all of its body and
@@ -23,9 +24,21 @@ class KnownHead:
         It may answer 0 all the same where the number's digits change: who then reads
         the head finds it.
         """
+        # Most numbers have as many digits as the last (bench: CPU per request).
+        at = self._at
+        head = self._text % (len(data) - at)
+        if data.startswith(head) and len(head) == at:
+            return at
+        return self._moved_to(data)
+
+    def _moved_to(self, data: bytes) -> int:
+        """As `body_at`, where the number has more or fewer digits."""
         size = len(data)
         length = size - self._size
         length -= len(str(length))
         head = self._text % length
         at = len(head)
-        return at if data.startswith(head) and at + length == size else 0
+        if at + length != size or not data.startswith(head):
+            return 0
+        self._at = at
+        return at

@@ -22,12 +22,11 @@ import msgspec
 
 from providers.wire.counts import openai_usage_in
 from providers.wire.members import MalformedJSON, Members, read_members
-from providers.wire.usage import Usage
 from proxy.core import clock
 from proxy.core.call import Call, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.run import Run
-from proxy.core.types import ANYONE, Headers, Pair, Principal, Record
+from proxy.core.types import ANYONE, Headers, Pair, Principal
 from proxy.pipeline.allowance import Reservation
 from proxy.pipeline.carry import Ride
 from proxy.pipeline.desk import Desk
@@ -43,13 +42,14 @@ from proxy.relay.client import write
 from proxy.relay.connection import Connection
 from proxy.relay.errors import UpstreamFailed
 from proxy.relay.head import ReplyHead
-from proxy.relay.headers import AS_MODEL, block_for_caller
+from proxy.relay.headers import block_for_caller
 from proxy.relay.modes import WHOLE_LIMIT
 from proxy.routing.catalog import Resolution
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.slots import Lease
 
 _log: Final = logging.getLogger("local_ai.pipeline")
+_FIELDS: Final = "a whole answer's"  # by what a head remembers what the caller is told
 
 JOIN_S: Final = 1.0
 """A trip that takes longer joins the others: there are the deadlines, and what is
@@ -249,21 +249,33 @@ class Trip(msgspec.Struct, eq=False):
     def resolution(self) -> Resolution:
         return self.track.resolution
 
-    @property
-    def is_stream(self) -> bool:
-        """Tell whether a stream was asked for: that cannot end as a trip."""
-        return self.track.record.stream
-
     # -- sink of the connection -----------------------------------------------------
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
-        head_at, memo = clock.monotonic(), head.memo
+        # Written in one for speed, and what is remembered is asked for without a call
+        # (bench: CPU per request).
+        head_at, memo, size = clock.monotonic(), head.memo, len(body)
+        track, started_at, sent_at = self.track, self.started_at, self.sent_at
+        order, record, overhead_s = track.order, None, sent_at - started_at
+        fields, usage = b"", None
         try:
-            # What is remembered is asked for without a call (bench: CPU per request).
-            kind, usage = memo.get("kind") or kind_of(head), None
-            if kind.is_answer and len(body) <= WHOLE_LIMIT:
+            fields = memo.get(_FIELDS) or _fields_of(head)
+            if fields and size <= WHOLE_LIMIT:
                 usage = openai_usage_in(body)
-            record = None if usage is None else self._record(usage, head_at, len(body))
+            if usage is not None:
+                # What the way of all others would have written down of a good answer.
+                record = track.record.another()
+                record.id = self.id
+                record.started_at = started_at
+                record.peer = self.wire.peer
+                record.bytes_in = len(self.members.body)
+                record.bytes_out = size
+                record.overhead_s = overhead_s
+                record.upstream_wait_s = head_at - sent_at
+                record.first_byte_at = head_at
+                if track.names_user:
+                    record.end_user = end_user(self.members)
+                note_usage(record, order, usage)
         except Exception:  # nothing is lost yet: the whole way sees what is odd
             _log.exception("request %s was not answered at once", self.id)
             record = None
@@ -278,11 +290,10 @@ class Trip(msgspec.Struct, eq=False):
         record.ended_at = now = clock.monotonic()
         if self.reservation is not None:
             self.reservation.settle(record)
-        overhead_s = self.sent_at - self.started_at + now - head_at
         block = b"%b%b%b" % (
             FREE if record.cost_usd == 0.0 else cost_line(record),
-            memo.get(AS_MODEL) or block_for_caller(head),
-            usual_block(record, self.track.order, overhead_s, self.lines),
+            fields,
+            usual_block(record, order, overhead_s + now - head_at, self.lines),
         )
         express.desk.report(record, partial(self.wire.give, block, body))
 
@@ -320,19 +331,10 @@ class Trip(msgspec.Struct, eq=False):
         """The gateway ends the call."""
         self.join().course.interrupt(error)
 
-    def _record(self, usage: Usage, head_at: float, size: int) -> Record:
-        """What the way of all others would have written down of a good answer."""
-        track, started_at, sent_at = self.track, self.started_at, self.sent_at
-        record = track.record.another()
-        record.id = self.id
-        record.started_at = started_at
-        record.peer = self.wire.peer
-        record.bytes_in = len(self.members.body)
-        record.bytes_out = size
-        record.overhead_s = sent_at - started_at
-        record.upstream_wait_s = head_at - sent_at
-        record.first_byte_at = head_at
-        if track.names_user:
-            record.end_user = end_user(self.members)
-        note_usage(record, track.order, usage)
-        return record
+
+def _fields_of(head: ReplyHead) -> bytes:
+    """What the caller is told of the head of a whole answer; nothing of another's."""
+    if not kind_of(head).is_answer:
+        return b""
+    fields = head.memo[_FIELDS] = block_for_caller(head)
+    return fields

@@ -30,6 +30,7 @@ class Track(Struct, frozen=True, eq=False):
     connections. `toll` is what each of them draws on; where it is None, and while `terms`
     are others than the allowance's, limits are to be asked. `record` is what is written
     down of each, but for its id, peer, times and counts; `names_user`: and its end user.
+    `is_stream` tells that a stream is asked for.
     """
 
     catalog: Catalog
@@ -47,6 +48,7 @@ class Track(Struct, frozen=True, eq=False):
     toll: Toll | None
     record: Record
     names_user: bool
+    is_stream: bool
 
     def __repr__(self) -> str:
         return f"Track({self.model})"  # its lines hold the provider's key
@@ -140,6 +142,7 @@ class Tracks:
             allowance.toll(principal, call.peer, call.operation, request),
             _record(course, order, candidate, request),
             shape.names_user,
+            request.stream,
         )
 
 

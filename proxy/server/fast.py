@@ -198,7 +198,7 @@ class FastHandler(Handler):
             trip = self._run = door.now.express.begin(self, head, body, id_)
             if trip is not None:
                 door.taken.count += 1
-                if trip.is_stream:  # what it needs is made while the model thinks
+                if trip.track.is_stream:  # what it needs is made while the model thinks
                     trip.join()
                 return
         self._serve(head, WholeBody(body), id_)

@@ -26,6 +26,15 @@ def test_it_finds_the_body() -> None:
         assert data[begins(data) :] == b"x" * length
 
 
+@given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 1200)), max_size=6))
+def test_it_answers_the_same_whatever_came_before(came: list[tuple[int, int]]) -> None:
+    known = KnownHead(BEFORE, AFTER)
+    for said, sent in came:
+        data = whole(sent, b"%d" % said)
+        assert known.body_at(data) == begins(data)
+        assert known.body_at(whole(sent)) == begins(whole(sent))
+
+
 @given(st.integers(0, 3000))
 def test_it_finds_all_of_a_body_or_nothing(length: int) -> None:
     data = whole(length)
