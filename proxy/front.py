@@ -26,7 +26,7 @@ from proxy.pipeline.metering import Metering
 from proxy.routes import RESERVED, ROUTES
 from proxy.runtime import Runtime
 from proxy.server.fast import FastDoor, FastHandler
-from proxy.server.handler import Handler
+from proxy.server.handler import Handler, Manners
 from proxy.server.head import HeadReader
 from proxy.server.ordinary import PARAMS, Destination, OrdinaryDoor
 from proxy.server.router import Router
@@ -67,23 +67,21 @@ class Front:
         door.closing = self.closing
         return door(request)
 
-    def connection(self, manager: web.Server, **options: Any) -> Handler:
-        """Make what holds one caller's connection."""
-        server = self._runtime.config.server
-        options |= {
-            "keepalive_timeout": server.idle_keep_alive_seconds,
-            "head_limit_s": server.head_timeout_seconds,
-            "ids": self._ids,
-            "proxies": self._proxies,
-        }
-        if server.fast_path and self._knows_aiohttp:
-            return FastHandler(manager, door=self._fast_door, **options)
-        return Handler(manager, **options)
+    def connection(self, manager: web.Server, options: Mapping[str, Any]) -> Handler:
+        """Make what holds one caller's connection; `options` are aiohttp's."""
+        if self._runtime.config.server.fast_path and self._knows_aiohttp:
+            return FastHandler(manager, options, self._manners, self._fast_door)
+        return Handler(manager, options, self._manners)
 
     def _follow(self) -> None:
         """Do as the configuration in force says."""
         runtime, server = self._runtime, self._runtime.config.server
-        self._proxies = TrustedProxies(server.trusted_proxies)
+        self._manners = Manners(
+            head_limit_s=server.head_timeout_seconds,
+            idle_s=server.idle_keep_alive_seconds,
+            ids=self._ids,
+            proxies=TrustedProxies(server.trusted_proxies),
+        )
         self._door = OrdinaryDoor(
             self._router,
             runtime.access,

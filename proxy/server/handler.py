@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from aiohttp import web
+from msgspec import Struct
 
 from providers.wire.dialect import Dialect
 from proxy.auth.client_address import TrustedProxies
@@ -29,6 +30,15 @@ _log: Final = logging.getLogger("local_ai.server")
 _LOOK_S: Final = 0.5  # upstreams are left within a second of their caller's leaving
 
 
+class Manners(Struct, frozen=True):
+    """How callers' connections are kept; what is here is the same for all of them."""
+
+    head_limit_s: float
+    idle_s: float
+    ids: Ids
+    proxies: TrustedProxies
+
+
 class Handler(web.RequestHandler):
     """One caller's connection.
 
@@ -37,12 +47,10 @@ class Handler(web.RequestHandler):
     """
 
     __slots__ = (
-        "_head_limit_s",
         "_head_timer",
-        "_ids",
         "_look_timer",
+        "_manners",
         "_nearest",
-        "_proxies",
         "_unread_timer",
         "is_proxied",
         "peer",
@@ -51,18 +59,13 @@ class Handler(web.RequestHandler):
     )
 
     def __init__(
-        self,
-        manager: web.Server,
-        *,
-        head_limit_s: float,
-        ids: Ids,
-        proxies: TrustedProxies,
-        **kwargs: Any,
+        self, manager: web.Server, options: Mapping[str, Any], manners: Manners
     ) -> None:
-        super().__init__(manager, **kwargs)
-        self._head_limit_s = head_limit_s
-        self._ids = ids
-        self._proxies = proxies
+        """`options` are aiohttp's, handed on as they are: to take keywords apart at each
+        step was another quarter of what a connection costs.
+        """
+        super().__init__(manager, keepalive_timeout=manners.idle_s, **options)
+        self._manners = manners
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
@@ -72,15 +75,19 @@ class Handler(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._note_peer(transport)
+
+    def _note_peer(self, transport: asyncio.BaseTransport) -> None:
+        """Learn who has connected."""
         name = transport.get_extra_info("peername")
         self.peer = self._nearest = name[0] if isinstance(name, tuple) else ""
-        self.is_proxied = self._proxies.trusts(self.peer)
+        self.is_proxied = self._manners.proxies.trusts(self.peer)
         self.secure = transport.get_extra_info("sslcontext") is not None
 
     def note_client(self, headers: Headers) -> None:
         """Learn whose request this is, where `is_proxied`."""
         forwarded = headers.all("x-forwarded-for")
-        self.peer = self._proxies.client(self._nearest, forwarded)
+        self.peer = self._manners.proxies.client(self._nearest, forwarded)
 
     def data_received(self, data: bytes) -> None:
         handled = self._request_count
@@ -152,7 +159,7 @@ class Handler(web.RequestHandler):
         else:
             _log.error("a request failed", exc_info=exc)
             fault = GatewayFault("internal_error", "Internal error.")
-        response = refusal(fault, Dialect.CHAT, self._ids.next())
+        response = refusal(fault, Dialect.CHAT, self._manners.ids.next())
         response.force_close()
         return response
 
@@ -169,7 +176,7 @@ class Handler(web.RequestHandler):
         """Begin to wait for the rest of a head."""
         if self._head_timer is None and self.transport is not None:
             self._head_timer = self._loop.call_later(
-                self._head_limit_s, self._head_is_late
+                self._manners.head_limit_s, self._head_is_late
             )
 
     def _disarm(self) -> None:
@@ -223,7 +230,7 @@ class Handler(web.RequestHandler):
         self._head_timer = None
         if not self._is_busy() and self.transport is not None:
             late = CallerFault("request_timeout", "The head did not arrive in time.")
-            self._write_alone(refusal(late, Dialect.CHAT, self._ids.next()))
+            self._write_alone(refusal(late, Dialect.CHAT, self._manners.ids.next()))
 
     def _write_alone(self, response: web.Response) -> None:
         """Send a reply to no request, and close."""
@@ -273,11 +280,17 @@ class _Reading:
 
 
 class Server(web.Server):
-    """Makes our connection for each caller; `make` is a Handler and its options."""
+    """Makes our connection for each caller, by `make` of itself and aiohttp's options."""
 
-    def __init__(self, *args: Any, make: Callable[..., Handler], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        make: Callable[[web.Server, Mapping[str, Any]], Handler],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._make = make
+        self._options = {"loop": self._loop, **self._kwargs}
 
     def __call__(self) -> web.RequestHandler:
-        return self._make(self, loop=self._loop, **self._kwargs)
+        return self._make(self, self._options)

@@ -7,6 +7,7 @@ import pytest
 from proxy.core.call import Call, Reply
 from proxy.pipeline.spine import Pipeline
 from proxy.routes import ROUTES
+from proxy.server.fast import FastHandler
 from tests.bench import heads
 from tests.parts.http_text import Message, chunk, event_stream_head, post, whole
 from tests.parts.inside import CHAT, COMPLETION, OpenSite, Site
@@ -15,6 +16,7 @@ from tests.parts.until import until
 
 BODY = b'{"model":"tiny","messages":[{"role":"user","content":"hi"}]}'
 REQUEST = post(CHAT, BODY)
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 DONE = chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
@@ -177,3 +179,53 @@ async def test_who_leaves_before_the_body_is_whole_opens_no_passage(
     assert record.bytes_in == len(BODY) - 5
     assert not site.upstream.requests
     assert doors(site)[(True, "hot")] == 1
+
+
+# -- what aiohttp does for a connection ---------------------------------------------
+
+
+def connection_of(site: Site) -> FastHandler:
+    assert site.runner.server is not None
+    (connection,) = site.runner.server.connections
+    assert isinstance(connection, FastHandler)
+    return connection
+
+
+async def test_it_has_a_task_once_something_is_left_to_aiohttp(site: Site) -> None:
+    caller = await site.caller()
+    caller.send(REQUEST)
+    assert (await caller.reply()).status == 200
+    assert connection_of(site)._task_handler is None
+    for _ in range(2):
+        caller.send(HEALTH)
+        assert (await caller.reply()).status == 200
+        assert connection_of(site)._task_handler is not None
+
+
+@pytest.mark.parametrize("sent", [b"", HEALTH, b"GET /hea", REQUEST])
+async def test_what_comes_while_we_close_holds_nobody_up(
+    site: Site, sent: bytes
+) -> None:
+    caller = await site.caller()
+    caller.send(REQUEST)
+    assert (await caller.reply()).status == 200
+    connection, server = connection_of(site), site.runner.server
+    assert server is not None
+    server.pre_shutdown()
+    connection.data_received(sent)
+    async with asyncio.timeout(1):
+        await server.shutdown(60)
+        await caller.rest()
+
+
+async def test_what_is_left_as_we_close_holds_nobody_up(site: Site) -> None:
+    caller = await site.caller()
+    caller.send(REQUEST)
+    assert (await caller.reply()).status == 200
+    connection, server = connection_of(site), site.runner.server
+    assert server is not None
+    connection.data_received(b"GET /healthz HTTP/1.1\r\nhost: a")
+    server.pre_shutdown()
+    async with asyncio.timeout(1):
+        await server.shutdown(60)
+        assert await caller.rest() == b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -114,6 +115,20 @@ async def test_an_idle_connection_is_closed(hasty: Site) -> None:
 
 async def test_one_that_never_says_anything_is_closed(hasty: Site) -> None:
     assert await (await hasty.caller()).rest() == b""
+
+
+async def test_small_writes_leave_at_once_and_dead_callers_are_found(
+    site: Site,
+) -> None:
+    caller = await site.caller()
+    caller.send(ASK)
+    assert (await caller.reply()).status == 200
+    assert site.runner.server is not None
+    (connection,) = site.runner.server.connections
+    assert connection.transport is not None
+    sock = connection.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 async def test_a_call_that_takes_long_is_not_idle(hasty: Site) -> None:
