@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import aiohappyeyeballs
@@ -57,12 +58,43 @@ def _address(origin: Origin) -> tuple[str, int]:
 
 async def _socket(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    sock = await aiohappyeyeballs.start_connection(
-        found, happy_eyeballs_delay=_FALLBACK_DELAY_S, interleave=1
-    )
+    family = _family(host)
+    if family is None:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        sock = await aiohappyeyeballs.start_connection(
+            found, happy_eyeballs_delay=_FALLBACK_DELAY_S, interleave=1
+        )
+    else:
+        sock = await _socket_to(family, (host, port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
+
+
+@lru_cache(maxsize=256)
+def _family(host: str) -> socket.AddressFamily | None:
+    """The family of what is an address and no name: there is nothing to look up, which
+    would take a thread, nor to choose from.
+    """
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):  # ValueError: a NUL in it
+            continue
+        return family
+    return None
+
+
+async def _socket_to(
+    family: socket.AddressFamily, address: tuple[str, int]
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

@@ -107,6 +107,17 @@ async def test_a_name_is_looked_up_for_each_connection(
         assert await ask(client, f"http://moves.lan:{port}/") == b"hello"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_an_address_is_not_looked_up(
+    client: Client, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    need_address(host)
+    name_addresses(monkeypatch, {host: ()})
+    async with listening(answering(HELLO, []), host=host) as port:
+        place = f"[{host}]" if ":" in host else host
+        assert await ask(client, f"http://{place}:{port}/") == b"hello"
+
+
 def name_addresses(
     monkeypatch: pytest.MonkeyPatch, names: dict[str, tuple[str, ...]]
 ) -> None:
