@@ -36,8 +36,10 @@ async def dial(origin: Origin, factory: Callable[[], P]) -> P:
     try:
         if origin.proxy is not None and not origin.is_read_by_proxy:
             return await _through(origin, read_proxy(origin.proxy), factory)
-        sock = await _socket(*_address(origin))
-        return await _attach(origin, sock, factory)
+        host, port = _address(origin)
+        if _is_address(host):
+            return await _to_address(host, port, origin, factory)
+        return await _attach(origin, await _socket(host, port), factory)
     except (ssl.SSLError, ssl.CertificateError) as error:
         why = getattr(error, "verify_message", "") or getattr(error, "reason", "")
         # "Hostname mismatch, certificate is not valid for …": the rest is an address.
@@ -56,60 +58,58 @@ def _address(origin: Origin) -> tuple[str, int]:
     return proxy.host, proxy.port
 
 
-async def _socket(host: str, port: int) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    family = _family(host)
-    if family is None:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        sock = await aiohappyeyeballs.start_connection(
-            found, happy_eyeballs_delay=_FALLBACK_DELAY_S, interleave=1
-        )
-    else:
-        sock = await _socket_to(family, (host, port))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return sock
-
-
 @lru_cache(maxsize=256)
-def _family(host: str) -> socket.AddressFamily | None:
-    """The family of what is an address and no name: there is nothing to look up, which
-    would take a thread, nor to choose from.
-    """
+def _is_address(host: str) -> bool:
+    """True where there is nothing to look up, nor to choose from."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)
         except (OSError, ValueError):  # ValueError: a NUL in it
             continue
-        return family
-    return None
+        return True
+    return False
 
 
-async def _socket_to(
-    family: socket.AddressFamily, address: tuple[str, int]
-) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
+async def _to_address(
+    host: str, port: int, origin: Origin, factory: Callable[[], P]
+) -> P:
+    """The loop's own way: without a thread, and without a socket of Python's."""
+    context, name = _tls(origin)
+    transport, protocol = await asyncio.get_running_loop().create_connection(
+        factory, host, port, ssl=context, server_hostname=name
+    )
+    sock: socket.socket = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return protocol
+
+
+async def _socket(host: str, port: int) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    sock = await aiohappyeyeballs.start_connection(
+        found, happy_eyeballs_delay=_FALLBACK_DELAY_S, interleave=1
+    )
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return sock
 
 
 async def _attach(origin: Origin, sock: socket.socket, factory: Callable[[], P]) -> P:
-    loop = asyncio.get_running_loop()
-    context = tls_context(origin.tls) if origin.scheme == "https" else None
-    name = origin.host if context else None
+    context, name = _tls(origin)
     try:
-        _, protocol = await loop.create_connection(
+        _, protocol = await asyncio.get_running_loop().create_connection(
             factory, sock=sock, ssl=context, server_hostname=name
         )
     except BaseException:
         sock.close()
         raise
     return protocol
+
+
+def _tls(origin: Origin) -> tuple[ssl.SSLContext | None, str | None]:
+    if origin.scheme != "https":
+        return None, None
+    return tls_context(origin.tls), origin.host
 
 
 async def _through(origin: Origin, proxy: OutboundProxy, factory: Callable[[], P]) -> P:
