@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from proxy.core.tasks import create
 
+Work = Coroutine[Any, Any, None]
+
 
 class Signal:
     """Something that happens once, awaited by one. Either runner may await it.
@@ -33,6 +35,11 @@ class Signal:
 
     def done(self) -> bool:
         return self._happened
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether it has happened, and was no error."""
+        return self._happened and self._error is None
 
     def give(self, error: BaseException | None = None) -> None:
         """Let who awaits it go on, or raise `error` there. Only the first time counts."""
@@ -97,19 +104,29 @@ class Run:
     `fault` is what it raised, if anything; CancelledError when it was cancelled.
     """
 
-    __slots__ = ("_done", "_signal", "_task", "_work", "fault")
+    __slots__ = ("_done", "_later", "_signal", "_task", "_work", "fault")
 
     def __init__(self, done: Callable[[Run], None]) -> None:
-        self._work: Coroutine[Any, Any, None] | None = None
+        self._work: Work | None = None
+        self._later: Callable[[], Work | None] | None = None
         self._done = done
         self._signal: Signal | None = None
         self._task: asyncio.Task[None] | None = None
         self.fault: BaseException | None = None
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, work: Work) -> None:
         """Run until the first wait. `done` may be called before this returns."""
         self._work = work
         self._advance()
+
+    def begin_after(self, signal: Signal, work: Callable[[], Work | None]) -> None:
+        """Begin once `signal` is given, or to be cancelled: then `work` is asked what is
+        left to do. It answers None where that is nothing; before the signal it is given,
+        what it answers waits for it.
+        """
+        self._later = work
+        self._signal = signal
+        signal.then = self._begin_later
 
     def cancel(self) -> None:
         """Raise CancelledError where it waits, in the next turn of the loop."""
@@ -119,11 +136,27 @@ class Run:
             asyncio.get_running_loop().call_soon(self._cancel_wait, self._signal)
 
     def _cancel_wait(self, signal: Signal) -> None:
+        if self._later is not None:
+            signal.then = None
+            self._begin_later()
         if self._signal is signal:
             signal.then = None
             self._advance(asyncio.CancelledError())
         elif self._work is not None:  # it went on meanwhile
             self.cancel()
+
+    def _begin_later(self) -> None:
+        later, self._later, self._signal = self._later, None, None
+        assert later is not None
+        try:
+            work = later()
+        except Exception as fault:
+            self._end(fault)
+            return
+        if work is None:
+            self._end(None)
+        else:
+            self.begin(work)
 
     def _advance(self, error: BaseException | None = None) -> None:
         work, self._signal = self._work, None
@@ -153,9 +186,7 @@ class Run:
 
 
 @coroutine
-def _carry_on(
-    work: Coroutine[Any, Any, None], waits_for: Any
-) -> Generator[Any, None, None]:
+def _carry_on(work: Work, waits_for: Any) -> Generator[Any, None, None]:
     """Run the rest of a coroutine that has begun and waits for something.
 
     None: it waits to be run in a task, and for nothing else.

@@ -14,25 +14,22 @@ from typing import Final, NoReturn, Protocol
 from msgspec import Struct
 
 from providers.base import ASKABLE
-from providers.wire.dialect import Dialect, Framing
+from providers.wire.dialect import Dialect
+from providers.wire.members import Members
 from proxy.config import Config
 from proxy.core import clock
-from proxy.core.call import Call
+from proxy.core.call import Body, Call
 from proxy.core.errors import CallerFault, GatewayError, ProviderFault
-from proxy.core.types import Pair
-from proxy.pipeline import heads
 from proxy.pipeline.carry import Carrier, Ride
-from proxy.pipeline.model import JsonRequest, ModelRequest
+from proxy.pipeline.model import JsonRequest, ModelRequest, Shape
 from proxy.pipeline.narrowed import narrowed
 from proxy.pipeline.order import Course, Order
 from proxy.pipeline.tariff import Tariff
-from proxy.pipeline.tracks import Tracks
+from proxy.pipeline.tracks import Track, Tracks
 from proxy.pipeline.translation import Unsayable
 from proxy.relay.client import Outgoing
 from proxy.relay.connection import Connection, Sink
 from proxy.relay.errors import CallerStalled, UpstreamFailed
-from proxy.relay.headers import sse_fields
-from proxy.relay.keepalive import KeepAlive
 from proxy.routing.catalog import Catalog, Resolution
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.failover import Failover, Next, Rouse, Route, Stop
@@ -51,7 +48,10 @@ class Going(Sink, Protocol):
     """A request that has been sent, and is to go on as one of ours."""
 
     @property
-    def resolution(self) -> Resolution: ...
+    def members(self) -> Members: ...
+
+    @property
+    def track(self) -> Track: ...
 
     @property
     def lease(self) -> Lease: ...
@@ -65,12 +65,14 @@ class Going(Sink, Protocol):
     @property
     def sent_at(self) -> float: ...
 
+    def let_go(self, body: Body) -> None:
+        """Keep no prompt, nor `body`, the caller's."""
+        ...
+
 
 class Begun(Struct, frozen=True):
     """A first attempt that is under way."""
 
-    resolution: Resolution
-    lease: Lease
     connection: Connection
     out: Outgoing
     ride: Ride
@@ -111,29 +113,51 @@ class Attempts:
             )
         await self._try_all(course, request, resolution, candidates, lease)
 
-    async def go_on(self, course: Course, request: ModelRequest, begun: Begun) -> None:
-        """As `serve`, from where the first attempt is under way."""
-        lease, resolution = begun.lease, begun.resolution
-        candidates = resolution.candidates
-        await self._try_all(course, request, resolution, candidates, lease, begun)
-
-    def take_over(
-        self, course: Course, request: ModelRequest, going: Going, order: Order
-    ) -> Begun:
-        """Make what `go_on` needs of a request that has been sent."""
-        self._expect(course, request)
-        course.order = order
-        out = order.outgoing(going.sent)
-        ride = Ride(self._carrier, course, order)
+    def take_over(self, course: Course, going: Going) -> Ride:
+        """Make what the attempt needs that is under way. When it has ended, `is_served`
+        is asked, and `go_on` awaited where it is not; before that, to end the call.
+        """
+        ride = Ride(self._carrier, course, going.track.order)
         ride.take_over(going.connection, going.sent_at, going)
-        return Begun(going.resolution, going.lease, going.connection, out, ride)
+        if course.record.stream:
+            course.is_silent = True
+            course.began = partial(going.let_go, course.call.body)
+        return ride
+
+    def is_served(self, going: Going, ride: Ride) -> bool:
+        """Note, as `go_on` would, an attempt that has ended with a reply which has gone
+        to the caller; False, and nothing is done, where it has not.
+        """
+        if not ride.has_passed:
+            return False
+        lease = going.lease
+        try:
+            ride.close(going.connection)
+        finally:
+            self._dispatch.traffic.answered(lease.candidate)
+            lease.release()
+        return True
+
+    async def go_on(self, course: Course, going: Going, ride: Ride) -> None:
+        """As `serve`, from where the first attempt is under way."""
+        call, record, track = course.call, course.record, going.track
+        shape = Shape(track.model, record.stream, track.names_user, track=track)
+        operation, resolution = ASKABLE[call.operation], track.resolution
+        request = JsonRequest(call, operation, going.members, shape)
+        request.tenant = record.tenant
+        if record.stream and course.keep_alive is None:
+            self._carrier.speak(course, going.sent_at)
+        begun = Begun(going.connection, ride.order.outgoing(going.sent), ride)
+        await self._try_all(
+            course, request, resolution, resolution.candidates, going.lease, begun
+        )
 
     def _expect(self, course: Course, request: ModelRequest) -> None:
         record = course.record
         record.model, record.stream = request.model, request.stream
         request.tenant = record.tenant
         if request.stream and course.dialect is not Dialect.OLLAMA:
-            self._keep_alive(course)
+            self._carrier.speak(course, clock.monotonic())
 
     async def _try_all(
         self,
@@ -220,16 +244,15 @@ class Attempts:
         try:
             if begun is not None:
                 out, ride, sent = begun.out, begun.ride, begun.connection
-                order = ride.order
             else:
                 dispatch.retries.asked(candidate.provider.config.id)
                 course.order = order = request.order_for(
                     candidate, self._via, carrier.translator, key
                 )
                 out, ride = request.outgoing(order), Ride(carrier, course, order)
+                if request.stream:
+                    course.began = partial(_let_go, course.call, request, order, out)
             origin = carrier.origin_of(candidate.provider.config)
-            if request.stream:
-                course.began = partial(_let_go, course.call, request, order, out)
             try:
                 outcome = ride.ended(await ride.run(carrier.client, origin, out, sent))
             except (UpstreamFailed, CallerStalled) as error:
@@ -396,24 +419,6 @@ class Attempts:
             return await self._dispatch.queue.wait(claim)
         finally:
             record.queue_s += clock.monotonic() - began
-
-    def _keep_alive(self, course: Course) -> None:
-        """Have comments sent while nothing comes, in a stream of SSE."""
-        stream = self._config.stream
-
-        def commit() -> list[Pair]:
-            course.framing = Framing.SSE
-            return sse_fields(
-                [*heads.of_request(course), ("content-type", "text/event-stream")]
-            )
-
-        course.keep_alive = keep_alive = KeepAlive(
-            course.reply,
-            stream.keep_alive_seconds,
-            clock.monotonic(),
-            commit if stream.keep_alive_before_headers else None,
-        )
-        self._carrier.ticker.add(keep_alive)
 
     # -- a provider that the caller names ----------------------------------------------
 

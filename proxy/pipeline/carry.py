@@ -21,7 +21,8 @@ from providers.wire.whole import is_json, read_error, read_response_id, read_usa
 from proxy.config import Config, ProviderConfig
 from proxy.core import clock
 from proxy.core.errors import ProviderFault
-from proxy.core.types import Attempt
+from proxy.core.run import Signal
+from proxy.core.types import Attempt, Pair
 from proxy.pipeline import failures, heads
 from proxy.pipeline.kind import Kind, kind_of
 from proxy.pipeline.order import Course, Order, Treatment
@@ -34,6 +35,7 @@ from proxy.pipeline.translation import (
 from proxy.pipeline.translator import Translator
 from proxy.pipeline.usage import cost_line, note_estimate, note_usage
 from proxy.relay.client import Client, Outgoing
+from proxy.relay.connection import Connection
 from proxy.relay.errors import (
     BrokenReply,
     CallerStalled,
@@ -43,6 +45,7 @@ from proxy.relay.errors import (
 )
 from proxy.relay.head import ReplyHead, encode_fields
 from proxy.relay.headers import block_for_caller, sse_fields
+from proxy.relay.keepalive import KeepAlive
 from proxy.relay.modes import (
     REFUSAL_LIMIT,
     WHOLE_LIMIT,
@@ -105,6 +108,32 @@ class Carrier(Struct, frozen=True):
         finally:
             ride.note()
 
+    def speak(self, course: Course, since: float) -> KeepAlive:
+        """Have comments sent in a stream of SSE while nothing comes, as from `since` on."""
+        stream = self.config.stream
+
+        def commit() -> list[Pair]:
+            course.framing = Framing.SSE
+            return sse_fields(
+                [*heads.of_request(course), ("content-type", "text/event-stream")]
+            )
+
+        course.is_silent = False
+        course.keep_alive = keep_alive = KeepAlive(
+            course.reply,
+            stream.keep_alive_seconds,
+            since,
+            commit if stream.keep_alive_before_headers else None,
+        )
+        self.ticker.add(keep_alive)
+        return keep_alive
+
+    def hush(self, course: Course) -> None:
+        """Have no more comments sent."""
+        course.is_silent = False
+        if course.keep_alive is not None:
+            self.ticker.discard(course.keep_alive)
+
     def note_owner(self, course: Course) -> None:
         """Remember who makes the response that passes, if it has an id yet."""
         if course.watch is not None and course.order is not None:
@@ -151,6 +180,29 @@ class Ride(Transfer):
         if course.keep_alive is not None:
             carrier.ticker.add(course.keep_alive)
 
+    @property
+    def over(self) -> Signal:
+        """Given once it has ended, before `run` goes on."""
+        return self._ended
+
+    @property
+    def has_passed(self) -> bool:
+        """Tell whether it has ended with a reply that has gone to the caller."""
+        mode = self._mode
+        return mode is not None and mode.body is None and self._ended.is_well
+
+    def close(self, sent: Connection) -> None:
+        """Do what `run`, which nobody awaits, and `note` do where it `has_passed`."""
+        self._leave(sent)
+        self._mode = None
+        self.note()
+
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        course, sent_at = self.course, self.sent_at
+        if course.is_silent and self._connection is not None and sent_at is not None:
+            self._carrier.speak(course, sent_at).tick(now)
+
     def ended(self, body: bytes | None) -> Outcome:
         """Give the caller a whole reply that `run` has answered."""
         return ANSWERED if body is None else self._answer(body)
@@ -191,12 +243,9 @@ class Ride(Transfer):
         framing = kind.framing
         if order.translation is not None and 200 <= status < 300:
             return self._translated(order.translation, kind)
-        keep_alive = self.course.keep_alive
-        if keep_alive is not None and (
-            framing is not Framing.SSE or not self._ends_as_known()
-        ):
+        if framing is not Framing.SSE or not self._ends_as_known():
             # Comments have no place in a reply that is no stream of known events.
-            self._carrier.ticker.discard(keep_alive)
+            self._carrier.hush(self.course)
         if order.treatment is Treatment.PLAIN or not 200 <= status < 300:
             if not is_model:
                 return self._plain(head)

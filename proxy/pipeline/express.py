@@ -23,7 +23,7 @@ import msgspec
 from providers.wire.counts import openai_usage_in
 from providers.wire.members import MalformedJSON, Members, read_members
 from proxy.core import clock
-from proxy.core.call import Call, Reply
+from proxy.core.call import Body, Call, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.run import Run
 from proxy.core.types import ANYONE, Headers, Pair, Principal
@@ -33,7 +33,7 @@ from proxy.pipeline.desk import Desk
 from proxy.pipeline.end_user import end_user
 from proxy.pipeline.heads import usual_block
 from proxy.pipeline.kind import kind_of
-from proxy.pipeline.model import Shape, shape_key
+from proxy.pipeline.model import LET_GO, Shape, shape_key
 from proxy.pipeline.passage import Passages
 from proxy.pipeline.passing import Passing
 from proxy.pipeline.tracks import Track
@@ -44,7 +44,6 @@ from proxy.relay.errors import UpstreamFailed
 from proxy.relay.head import ReplyHead
 from proxy.relay.headers import block_for_caller
 from proxy.relay.modes import WHOLE_LIMIT
-from proxy.routing.catalog import Resolution
 from proxy.routing.dispatch import Dispatch
 from proxy.routing.slots import Lease
 
@@ -245,10 +244,6 @@ class Trip(msgspec.Struct, eq=False):
     def __repr__(self) -> str:
         return f"Trip({self.id})"  # the rest holds keys and what somebody asked
 
-    @property
-    def resolution(self) -> Resolution:
-        return self.track.resolution
-
     # -- sink of the connection -----------------------------------------------------
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
@@ -327,9 +322,24 @@ class Trip(msgspec.Struct, eq=False):
         if not self.is_over:
             self.join().course.leave()
 
+    def let_go(self, body: Body) -> None:
+        """Keep no prompt for as long as its answer streams: neither ours nor the call's."""
+        body.whole, self.members, self.sent = None, LET_GO, b""
+
     def interrupt(self, error: GatewayError) -> None:
         """The gateway ends the call."""
         self.join().course.interrupt(error)
+
+    def record(self) -> Record:
+        """The record of one that joins: what becomes of it is not known yet."""
+        track = self.track
+        record = track.record.another()
+        record.id, record.peer = self.id, self.wire.peer
+        record.started_at = self.started_at
+        record.status, record.attempts, record.memo = 0, [], None
+        if track.names_user:
+            record.end_user = end_user(self.members)
+        return record
 
 
 def _fields_of(head: ReplyHead) -> bytes:

@@ -53,7 +53,8 @@ _SIGNED: Final = frozenset({Dialect.MESSAGES, Dialect.RESPONSES})
 _USAGE_STREAMS: Final = frozenset({"chat", "completions"})
 
 
-_LET_GO: Final = read_members(b"{}")
+LET_GO: Final = read_members(b"{}")
+"""What is kept of a body that is sent to nobody any more."""
 
 
 class ModelRequest(Protocol):
@@ -158,7 +159,14 @@ class JsonRequest:
         "tenant",
     )
 
-    def __init__(self, call: Call, operation: Operation, members: Members) -> None:
+    def __init__(
+        self,
+        call: Call,
+        operation: Operation,
+        members: Members,
+        shape: Shape | None = None,
+    ) -> None:
+        """`shape` is what it shares with others like it, where that is at hand."""
         self._call = call
         self._operation = operation
         self._members = members
@@ -171,7 +179,7 @@ class JsonRequest:
         self.pinned: Resolution | None = None
         self.known_marks: Marks | None = None
         self.tenant = ANYONE.tenant
-        self.shape = shape = shape_of(call, operation, members)
+        self.shape = shape = shape or shape_of(call, operation, members)
         self.model = shape.model
         self.stream = shape.stream
         self.previous_response_id = (
@@ -272,7 +280,7 @@ class JsonRequest:
         return order.outgoing(members.body)
 
     def let_go(self) -> None:
-        self._members, self._needs = _LET_GO, None
+        self._members, self._needs = LET_GO, None
         self._asked = self.history = None
 
     def _order_for(

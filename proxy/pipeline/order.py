@@ -124,7 +124,8 @@ class Course(Struct, eq=False):
     reply the caller is getting, once it is a stream of events; `interruption` is why
     the gateway itself ends the call, `farewell` what is said before it does, `cancel`
     how; None once the call has ended. `began` is told of a
-    stream's first byte; `keep_alive` speaks while nothing else does;
+    stream's first byte; `keep_alive` speaks while nothing else does, and `is_silent`
+    tells that it is still to be made (Carrier.speak);
     `words` pass on what providers themselves said of errors, should the caller be told
     one of these. `tells_provider`: a whole answer names its provider (/llm).
     `reservation` is what limits and budgets have granted, `lines` are further fields of
@@ -146,6 +147,7 @@ class Course(Struct, eq=False):
     farewell: Callback | None = None
     began: Callback | None = None
     keep_alive: KeepAlive | None = None
+    is_silent: bool = False
     words: dict[GatewayError, Callback] | None = None
     tells_provider: bool = False
     reservation: Reservation | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from providers.base import ASKABLE
@@ -132,16 +133,37 @@ class Pipeline:
     def _join(self, trip: Trip) -> Ride:
         """Serve on what was begun without a coroutine."""
         call, reply, run = trip.wire.join(trip)
-        course, track = self._begin(call, reply, run.cancel), trip.track
-        course.principal = principal = track.principal
-        course.record.tenant, course.record.key = principal.tenant, principal.key
-        course.reservation, course.lines = trip.reservation, trip.lines
-        request = model.JsonRequest(call, ASKABLE[call.operation], trip.members)
-        course.record.end_user = end_user(request)
-        begun = self._attempts.take_over(course, request, trip, track.order)
-        work = self._attempts.go_on(course, request, begun)
-        run.begin(self._to_the_end(course, work))
-        return begun.ride
+        track = trip.track
+        course = Course(
+            call,
+            reply,
+            trip.record(),
+            track.order.dialect,
+            run.cancel,
+            principal=track.principal,
+            order=track.order,
+            reservation=trip.reservation,
+            lines=trip.lines,
+        )
+        self._courses.add(course)
+        ride = self._attempts.take_over(course, trip)
+        run.begin_after(ride.over, partial(self._go_on, course, trip, ride))
+        return ride
+
+    def _go_on(
+        self, course: Course, trip: Trip, ride: Ride
+    ) -> Coroutine[Any, Any, None] | None:
+        """Answer what is left to do for one that joined, now that its attempt has ended
+        or is to be ended; None: nothing, it was served.
+        """
+        try:
+            is_served = self._attempts.is_served(trip, ride)
+        except Exception as error:
+            return self._to_the_end(course, _fail(error))
+        if not is_served:
+            return self._to_the_end(course, self._attempts.go_on(course, trip, ride))
+        self._account(course)
+        return None
 
     async def _serve(self, course: Course) -> None:
         call = course.call
@@ -361,6 +383,10 @@ class Pipeline:
         if course.reservation is not None:
             course.reservation.settle(record)
         self._desk.report(record)
+
+
+async def _fail(error: Exception) -> None:
+    raise error
 
 
 def _know(course: Course, principal: Principal) -> None:

@@ -155,6 +155,94 @@ async def test_one_that_has_ended_cannot_be_cancelled() -> None:
     assert told.ended == [None]
 
 
+# -- begun when something has happened ------------------------------------------------------
+
+
+class Late:
+    """A run that begins after `signal`; `left` tells whether there is work then."""
+
+    def __init__(self, *, left: bool = True) -> None:
+        self.ended: list[BaseException | None] = []
+        self.seen: list[str] = []
+        self.signal = Signal()
+        self.left = left
+        self.run = Run(lambda run: self.ended.append(run.fault))
+        self.run.begin_after(self.signal, self.work)
+
+    def work(self) -> Coroutine[Any, Any, None] | None:
+        self.seen.append("asked")
+        return self.wait() if self.left else None
+
+    async def wait(self) -> None:
+        try:
+            await self.signal
+            self.seen.append("went on")
+        except asyncio.CancelledError:
+            self.seen.append("cancelled")
+            raise
+
+
+async def test_it_asks_for_its_work_when_the_signal_is_given() -> None:
+    late = Late()
+    assert late.seen == []
+    late.signal.give()
+    assert late.seen == ["asked", "went on"]
+    assert late.ended == [None]
+
+
+async def test_where_nothing_is_left_to_do_it_has_ended() -> None:
+    late = Late(left=False)
+    late.signal.give()
+    assert late.seen == ["asked"]
+    assert late.ended == [None]
+
+
+async def test_an_error_that_was_given_is_raised_in_its_work() -> None:
+    late = Late()
+    late.signal.give(RuntimeError("broken"))
+    assert [str(fault) for fault in late.ended] == ["broken"]
+
+
+async def test_what_asking_for_its_work_raises_is_handed_on() -> None:
+    def work() -> None:
+        raise RuntimeError("a defect")
+
+    ended: list[BaseException | None] = []
+    signal, run = Signal(), Run(lambda run: ended.append(run.fault))
+    run.begin_after(signal, work)
+    signal.give()
+    assert [str(fault) for fault in ended] == ["a defect"]
+
+
+async def test_cancelled_before_the_signal_its_work_hears_of_it() -> None:
+    late = Late()
+    late.run.cancel()
+    assert late.seen == []
+    await turns()
+    assert late.seen == ["asked", "cancelled"]
+    assert [type(fault) for fault in late.ended] == [asyncio.CancelledError]
+    late.signal.give()
+    assert len(late.ended) == 1
+
+
+async def test_a_signal_that_comes_before_the_cancellation_counts() -> None:
+    late = Late()
+    late.run.cancel()
+    late.signal.give()
+    await turns()
+    assert late.seen == ["asked", "went on"]
+    assert late.ended == [None]
+
+
+async def test_cancelled_twice_it_is_asked_once() -> None:
+    late = Late()
+    late.run.cancel()
+    late.run.cancel()
+    await turns()
+    assert late.seen == ["asked", "cancelled"]
+    assert len(late.ended) == 1
+
+
 # -- with a task --------------------------------------------------------------------------
 
 

@@ -12,7 +12,6 @@ import pytest
 from proxy.config.schema_policy import RateLimit, RateLimitsConfig
 from proxy.core.errors import GatewayFault
 from proxy.core.types import Record
-from proxy.pipeline.express import Trip
 from tests.fakes.hand_clock import HandClock
 from tests.parts.faulty import Faulty, Peer, Script
 from tests.parts.http_text import Message, head, post, whole
@@ -129,34 +128,6 @@ async def test_one_connection_carries_many(open_site: OpenSite) -> None:
     assert len(begun) == 8
     assert None not in begun
     assert len(site.upstream.peers) == 1
-
-
-async def test_a_stream_goes_the_way_of_streams(open_site: OpenSite) -> None:
-    flow = stream(EVENT, USAGE, DONE)
-    site = await open_site(answers(flow), fast=True)
-    first = await site.ask(post(CHAT, STREAM))
-    begun = trips(site)
-    second = await site.ask(post(CHAT, STREAM))
-    assert begun[0] is not None
-    assert said(second) == said(first)
-    await until(lambda: len(site.records) == 2, "both records")
-    assert story(site.records[1]) == story(site.records[0])
-
-
-async def test_a_stream_is_ready_before_its_model_answers(open_site: OpenSite) -> None:
-    site = await open_site(answers(stream(EVENT, USAGE, DONE)), fast=True)
-    await site.ask(post(CHAT, STREAM))
-    site.upstream.script, begun = never, trips(site)
-    caller = await site.caller()
-    caller.send(post(CHAT, STREAM))
-    peer = await site.busy_peer()
-    [trip] = begun
-    assert isinstance(trip, Trip)
-    assert trip.is_over
-    assert site.runtime.active == 1
-    caller.leave()
-    await until(peer.gone.is_set, "the end of the upstream's connection")
-    assert site.runtime.active == site.runtime.registry.providers[0].active == 0
 
 
 ODD = {
