@@ -126,9 +126,34 @@ class Members(msgspec.Struct, eq=False):
             return self.body
         if self.spans is None:
             if not dropped and raws and raws.keys().isdisjoint(changed):
-                return _lengthened(self.body, changed)
+                return _lengthened(self.body, _ending(changed))
             self.spans = _dense_spans(raws)
         return splice(self.body, self.spans, changed, dropped)
+
+    def edited(self, edits: Edits) -> bytes:
+        """As `splice`. Most bodies only get members that they had not: a copy of the
+        body and a text that is there already (bench: CPU per request).
+        """
+        if self.spans is None and self.raws and edits.names.isdisjoint(self.raws):
+            return _lengthened(self.body, edits.ending)
+        return self.splice(edits.set_fields, edits.drop_fields)
+
+
+class Edits(msgspec.Struct, frozen=True):
+    """What is changed in many a body; made by edits_of. `names` are the members that it
+    is about, `ending` the end of a body that lacks all of them.
+    """
+
+    set_fields: Mapping[str, bytes]
+    drop_fields: Collection[str]
+    names: frozenset[str]
+    ending: bytes
+
+
+def edits_of(set_fields: Mapping[str, bytes], drop_fields: Collection[str]) -> Edits:
+    """Prepare what `splice` would be given again and again."""
+    names = frozenset((*set_fields, *drop_fields))
+    return Edits(set_fields, drop_fields, names, _ending(set_fields))
 
 
 def read_members(body: bytes) -> Members:
@@ -225,9 +250,14 @@ def _check_encoding(body: bytes) -> None:
         raise MalformedJSON("the body is not valid UTF-8") from error
 
 
-def _lengthened(body: bytes, added: Mapping[str, bytes]) -> bytes:
-    """Add members at the end of a body that has some, and no white space."""
-    parts: list[bytes | memoryview] = [memoryview(body)[:-1]]
+def _lengthened(body: bytes, ending: bytes) -> bytes:
+    """Put another end to a body that has members, and no white space."""
+    return b"".join((memoryview(body)[:-1], ending))
+
+
+def _ending(added: Mapping[str, bytes]) -> bytes:
+    """The end of a body to which members are added."""
+    parts: list[bytes] = []
     for name, text in added.items():
         parts += b",", json.dumps(name).encode(), b":", text
     parts.append(b"}")

@@ -128,8 +128,8 @@ class Express:
         track = self._track(head, members)
         if track is None or len(body) > track.ample_bytes:
             return None
-        if track.edits:
-            body = members.splice(track.order.set_fields, track.order.drop_fields)
+        if track.edits is not None:
+            body = members.edited(track.edits)
         pool, dispatch, under_way = track.pool, self.dispatch, self.under_way
         connection = pool.take()
         if connection is None:

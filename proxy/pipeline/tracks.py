@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from providers.base import ASKABLE
 from providers.wire.dialect import Dialect
+from providers.wire.members import Edits, edits_of
 from proxy.core.types import Attempt, Principal, Record
 from proxy.limits.toll import Toll
 from proxy.pipeline.allowance import Allowance, Asked
@@ -24,7 +25,7 @@ _CHAT: Final = Dialect.CHAT
 
 class Track(Struct, frozen=True, eq=False):
     """Who serves such requests while `catalog` is in force, and what is sent there:
-    bodies of at most `ample_bytes`, as they came where the order has no `edits`.
+    bodies of at most `ample_bytes`, as they came where there are no `edits`.
 
     `lines` are the upstream's head but for the body's framing, `pool` has its
     connections. `toll` is what each of them draws on; where it is None, and while `terms`
@@ -39,7 +40,7 @@ class Track(Struct, frozen=True, eq=False):
     resolution: Resolution
     candidate: Candidate
     order: Order
-    edits: bool
+    edits: Edits | None
     ample_bytes: int
     pool: Pool
     lines: bytes
@@ -125,7 +126,7 @@ class Tracks:
         lines = (order.lines or {}).get(origin)
         if lines is None:
             return
-        call = course.call
+        call, sets, drops = course.call, order.set_fields, order.drop_fields
         shape.track = Track(
             catalog,
             request.model,
@@ -133,7 +134,7 @@ class Tracks:
             resolution,
             candidate,
             order,
-            bool(order.set_fields or order.drop_fields),
+            edits_of(sets, drops) if sets or drops else None,
             resolution.ample_bytes,
             self._carrier.client.pool(origin),
             lines,

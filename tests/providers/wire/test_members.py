@@ -10,6 +10,7 @@ from providers.wire.members import (
     MalformedJSON,
     Members,
     WrongType,
+    edits_of,
     read_members,
     with_member,
 )
@@ -209,6 +210,22 @@ def test_edits(
     fields: dict[str, bytes], drop: tuple[str, ...], expected: bytes
 ) -> None:
     assert read_members(BODY).splice(fields, drop) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"model":"m","n":1}', b'{ "model" : "m" }', b"{}", '{"é":"ü"}'.encode()],
+)
+@pytest.mark.parametrize("drops", [(), ("n",), ("absent",), ("x",)])
+@pytest.mark.parametrize(
+    "sets", [{}, {"x": b"1"}, {"x": b"1", "ü": b"[]"}, {"model": b'"o"', "x": b"1"}]
+)
+def test_edits_that_are_prepared_come_out_alike(
+    body: bytes, sets: dict[str, bytes], drops: tuple[str, ...]
+) -> None:
+    edits, expected = edits_of(sets, drops), read_members(body).splice(sets, drops)
+    members = read_members(body)
+    assert members.edited(edits) == members.edited(edits) == expected
 
 
 def test_an_edit_may_follow_another() -> None:
