@@ -60,6 +60,9 @@ from proxy.relay.translate import Translated
 from proxy.routing.outcome import ANSWERED, LEFT, Ending, Outcome, of_fault
 from proxy.routing.responses import ResponseOwners
 
+# Bound once: to ask an Enum for a member costs what two calls cost.
+_MODEL: Final = Treatment.MODEL
+_PLAIN: Final = Treatment.PLAIN
 # Of a whole answer that is translated: vectors of many inputs are large.
 _TRANSLATED_LIMIT: Final = 64 << 20
 _REDIRECTS: Final = frozenset(range(300, 400)) - {304}
@@ -172,10 +175,10 @@ class Ride(Transfer):
         self.order = order
         self._watch: Watch | Translated | None = None
         self._passed: Events | Translated | None = None  # what counts events
-        record = course.record
-        record.provider = order.provider.config.id
-        record.upstream_model = order.upstream_model
-        self._attempt = attempt = Attempt(record.provider, order.upstream_model)
+        record, model = course.record, order.upstream_model
+        record.provider = provider = order.provider.config.id
+        record.upstream_model = model
+        self._attempt = attempt = Attempt(provider, model)
         record.attempts.append(attempt)
         if course.keep_alive is not None:
             carrier.ticker.add(course.keep_alive)
@@ -235,18 +238,26 @@ class Ride(Transfer):
 
     def mode_for(self, head: ReplyHead) -> Mode:
         """Choose how this reply is treated; starts it where nothing is awaited."""
-        self._attempt.status = status = head.status
-        order, kind = self.order, kind_of(head)
+        self._attempt.status = head.status
+        # What is remembered is asked for without a call (bench: CPU per request).
+        order, kind = self.order, head.memo.get("kind") or kind_of(head)
+        is_read = order.treatment is not _PLAIN and order.translation is None
+        if kind.is_stream and is_read and self._ends_as_known():
+            return self._events(head, kind.framing)
+        return self._mode_of(head, kind)
+
+    def _mode_of(self, head: ReplyHead, kind: Kind) -> Mode:
+        """As `mode_for`, of what is no usual stream."""
+        order, status, framing = self.order, head.status, kind.framing
         if status in _REDIRECTS and order.prefix is None:
             raise UnfitReply("it answered with a redirect", Phase.FIRST_BYTE)
-        is_model = order.treatment is Treatment.MODEL
-        framing = kind.framing
+        is_model = order.treatment is _MODEL
         if order.translation is not None and 200 <= status < 300:
             return self._translated(order.translation, kind)
         if framing is not Framing.SSE or not self._ends_as_known():
             # Comments have no place in a reply that is no stream of known events.
             self._carrier.hush(self.course)
-        if order.treatment is Treatment.PLAIN or not 200 <= status < 300:
+        if order.treatment is _PLAIN or not 200 <= status < 300:
             if not is_model:
                 return self._plain(head)
             self.bound(order.provider.config.timeouts.whole)
@@ -307,8 +318,9 @@ class Ride(Transfer):
 
     def _ends_as_known(self) -> bool:
         """Tell whether a stream of this call has a terminator that we know."""
-        operation = self.course.call.operation
-        return self.order.treatment is not Treatment.MODEL or operation in _TERMINATED
+        if self.order.treatment is not _MODEL:
+            return True
+        return self.course.call.operation in _TERMINATED
 
     def _plain(self, head: ReplyHead) -> Mode:
         if self._reply.started:
@@ -320,25 +332,22 @@ class Ride(Transfer):
         return Plain(self._reply)
 
     def _events(self, head: ReplyHead, framing: Framing) -> Mode:
-        order, config = self.order, self._carrier.config
-        if self._reply.started and framing is not self.course.framing:
+        order, course, reply = self.order, self.course, self._reply
+        if not reply.started:
+            is_framed = order.treatment is _MODEL or framing is Framing.SSE
+            reply.start(head.status, (), None, self._block(head, events=is_framed))
+        elif framing is not course.framing:
             raise UnfitReply("it answered no stream to a stream", Phase.FIRST_BYTE)
-        known = order.treatment is Treatment.MODEL
         self._passes_on = True
-        watch = watch_for(
+        self._watch = course.watch = watch = watch_for(
             order.dialect,
             framing,
             withhold_usage=order.added_usage,
             terminated=order.provider.adapter.capabilities.always_terminates,
         )
-        self._watch = self.course.watch = watch
-        self.course.framing = framing
-        if not self._reply.started:
-            block = self._block(head, events=known or framing is Framing.SSE)
-            self._reply.start(head.status, (), None, block)
-        self._passed = mode = Events(
-            self._reply, hold_for(framing, config.stream.max_event_bytes), watch
-        )
+        course.framing = framing
+        longest = self._carrier.config.stream.max_event_bytes
+        self._passed = mode = Events(reply, hold_for(framing, longest), watch)
         return mode
 
     def _block(self, head: ReplyHead, *, events: bool = False) -> bytes:
@@ -346,17 +355,16 @@ class Ride(Transfer):
         order, course = self.order, self.course
         if order.prefix is not None and head.get("location") is not None:
             head = _relocated(head, order.provider.config.base_url, order.prefix)
-        theirs = block_for_caller(head, order.treatment is not Treatment.MODEL, events)
+        theirs = block_for_caller(head, order.treatment is not _MODEL, events)
         return theirs + heads.block_of_order(course, order, self._spent())
 
     def _spent(self) -> float:
         """Time spent here so far: all since the door, less waiting for upstreams."""
-        record = self.course.record
-        spent = clock.monotonic() - record.started_at
-        spent -= record.upstream_wait_s + record.queue_s
-        if self.sent_at is not None and self.head_at is not None:
-            spent -= self.head_at - self.sent_at
-        return max(0.0, spent)
+        record, sent_at, head_at = self.course.record, self.sent_at, self.head_at
+        waited = record.upstream_wait_s + record.queue_s
+        if sent_at is not None and head_at is not None:
+            waited += head_at - sent_at
+        return max(0.0, clock.monotonic() - record.started_at - waited)
 
     # -- when a whole body is there -----------------------------------------------
 
@@ -364,7 +372,7 @@ class Ride(Transfer):
         """Give a whole reply to the caller, or say why it is none."""
         order, head = self.order, self.head
         assert head is not None
-        if order.treatment is not Treatment.MODEL:
+        if order.treatment is not _MODEL:
             if order.treatment is Treatment.INFERENCE and head.status == 200:
                 self._take_usage(read_usage(order.dialect, body))
             self._give(head, body)
@@ -474,33 +482,29 @@ class Ride(Transfer):
 
     def note(self) -> None:
         """Copy what is known to the record, however it ended."""
-        record = self.course.record
-        if self.sent_at is not None:
+        record, order, sent_at = self.course.record, self.order, self.sent_at
+        if sent_at is not None:
             waited_s = record.upstream_wait_s + record.queue_s
-            record.overhead_s = max(0.0, self.sent_at - record.started_at - waited_s)
-            record.upstream_wait_s += (self.head_at or clock.monotonic()) - self.sent_at
+            record.overhead_s = max(0.0, sent_at - record.started_at - waited_s)
+            record.upstream_wait_s += (self.head_at or clock.monotonic()) - sent_at
         record.first_byte_at = self.first_byte_at
-        if self._passed is not None:
-            record.events = self._passed.events
-        if self._watch is not None:
-            self._take_usage(self._watch.usage)
-            self._estimate(self._watch)
-            self._carrier.note_owner(self.course)
-            if self._watch.error is not None and record.code is None:
-                record.code = "upstream_error"
-
-    def _estimate(self, watch: Watch | Translated) -> None:
-        """Guess what a stream has used that broke off before anybody had counted."""
-        if isinstance(watch, Translated):
-            is_complete = watch.ends_well_if_lost()
-        else:
-            is_complete = watch.is_complete()
-        if is_complete:
+        watch, passed = self._watch, self._passed
+        if watch is None or passed is None:  # no stream has passed
             return
-        events = 0 if self._passed is None else self._passed.events
-        course, usage = self.course, watch.usage
-        size = course.call.body.received
-        note_estimate(course.record, self.order, events, size, usage)
+        record.events = passed.events
+        note_usage(record, order, watch.usage)
+        if not (
+            watch.ends_well_if_lost()
+            if isinstance(watch, Translated)
+            else watch.is_complete()
+        ):
+            # It broke off before anybody had counted: guess.
+            size = self.course.call.body.received
+            note_estimate(record, order, passed.events, size, watch.usage)
+        if order.dialect is Dialect.RESPONSES:
+            self._carrier.own(self.course, watch.response_id)
+        if watch.error is not None and record.code is None:
+            record.code = "upstream_error"
 
     def _take_usage(self, usage: Usage | None) -> None:
         note_usage(self.course.record, self.order, usage)

@@ -22,13 +22,14 @@ _FRAMINGS: Final[Mapping[str, Framing]] = MappingProxyType(
 
 class Kind(Struct, frozen=True):
     """`is_coded`: it is compressed. `is_answer`: the head of a usual whole answer,
-    with status 200, of JSON as it is.
+    with status 200, of JSON as it is; `is_stream`: of a usual stream, of SSE as it is.
     """
 
     framing: Framing
     is_json: bool
     is_coded: bool
     is_answer: bool
+    is_stream: bool
 
 
 def kind_of(head: ReplyHead) -> Kind:
@@ -39,13 +40,12 @@ def kind_of(head: ReplyHead) -> Kind:
         framing = _FRAMINGS.get(media_type, Framing.PLAIN)
         is_json = "json" in media_type
         is_coded = (head.get("content-encoding") or "identity") != "identity"
+        is_good = head.status == 200 and not is_coded
         known = head.memo["kind"] = Kind(
             framing,
             is_json,
             is_coded,
-            head.status == 200
-            and is_json
-            and framing is Framing.PLAIN
-            and not is_coded,
+            is_good and is_json and framing is Framing.PLAIN,
+            is_good and framing is Framing.SSE,
         )
     return known

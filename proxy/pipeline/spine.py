@@ -370,13 +370,14 @@ class Pipeline:
         record.ended_at = clock.monotonic()
         record.bytes_in += course.call.body.received
         record.bytes_out = reply.bytes_out
-        if reply.status == 101:
-            record.status = 101  # a tunnel has no better end than its closing
+        status = reply.status
+        if status == 101:
+            record.status = status  # a tunnel has no better end than its closing
         elif reply.gone or not reply.ended:
             record.status, record.code = 499, "client_closed_request"
             reply.abort()
         elif not record.status:
-            record.status = reply.status
+            record.status = status
         course.cancel = course.words = None
         if course.keep_alive is not None:
             self._carrier.ticker.discard(course.keep_alive)
