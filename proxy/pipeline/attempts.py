@@ -122,6 +122,7 @@ class Attempts:
         if course.record.stream:
             course.is_silent = True
             course.began = partial(going.let_go, course.call.body)
+            ride.make_ready()
         return ride
 
     def is_served(self, going: Going, ride: Ride) -> bool:

@@ -162,6 +162,7 @@ class Ride(Transfer):
         "_carrier",
         "_passed",
         "_passes_on",
+        "_ready",
         "_watch",
         "course",
         "order",
@@ -175,6 +176,7 @@ class Ride(Transfer):
         self.order = order
         self._watch: Watch | Translated | None = None
         self._passed: Events | Translated | None = None  # what counts events
+        self._ready: tuple[Watch, Events] | None = None
         record, model = course.record, order.upstream_model
         record.provider = provider = order.provider.config.id
         record.upstream_model = model
@@ -182,6 +184,10 @@ class Ride(Transfer):
         record.attempts.append(attempt)
         if course.keep_alive is not None:
             carrier.ticker.add(course.keep_alive)
+
+    def make_ready(self) -> None:
+        """Make what a stream of SSE needs when its head comes: there is time now."""
+        self._ready = self._by_events(Framing.SSE)
 
     @property
     def over(self) -> Signal:
@@ -339,16 +345,25 @@ class Ride(Transfer):
         elif framing is not course.framing:
             raise UnfitReply("it answered no stream to a stream", Phase.FIRST_BYTE)
         self._passes_on = True
-        self._watch = course.watch = watch = watch_for(
+        ready = self._ready
+        if ready is None or framing is not Framing.SSE:
+            ready = self._by_events(framing)
+        watch, mode = ready
+        self._watch = course.watch = watch
+        self._passed = mode
+        course.framing = framing
+        return mode
+
+    def _by_events(self, framing: Framing) -> tuple[Watch, Events]:
+        order = self.order
+        watch = watch_for(
             order.dialect,
             framing,
             withhold_usage=order.added_usage,
             terminated=order.provider.adapter.capabilities.always_terminates,
         )
-        course.framing = framing
         longest = self._carrier.config.stream.max_event_bytes
-        self._passed = mode = Events(reply, hold_for(framing, longest), watch)
-        return mode
+        return watch, Events(self._reply, hold_for(framing, longest), watch)
 
     def _block(self, head: ReplyHead, *, events: bool = False) -> bytes:
         """The reply's fields, encoded: the provider's, and our own."""
