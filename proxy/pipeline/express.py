@@ -26,7 +26,7 @@ from proxy.core import clock
 from proxy.core.call import Body, Call, Reply
 from proxy.core.errors import GatewayError
 from proxy.core.run import Run
-from proxy.core.types import ANYONE, Headers, Pair, Principal
+from proxy.core.types import ANYONE, Headers, Pair, Principal, Record
 from proxy.pipeline.allowance import Reservation
 from proxy.pipeline.carry import Ride
 from proxy.pipeline.desk import Desk
