@@ -9,7 +9,7 @@ import logging
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -26,6 +26,7 @@ from proxy.observability import logs
 from proxy.routing.greeting import greeting
 from proxy.runtime import Runtime, describe
 from proxy.server.handler import Server
+from proxy.server.listen import listen
 from proxy.server.port import cannot_listen
 from proxy.state.opening import NoDriver
 from proxy.workers.fleet import Fleet
@@ -76,7 +77,7 @@ async def _serve(loaded: Loaded, options: Options | None, seat: Seat | None) -> 
         if seat is not None:
             seat.on_orphaned(stop.set)
         try:
-            await _site(runner, config, shares=seat is not None).start()
+            listening = await open_port(runner, config, shares=seat is not None)
         except (OSError, ssl.SSLError) as error:
             await runner.cleanup()
             server = config.server
@@ -87,14 +88,14 @@ async def _serve(loaded: Loaded, options: Options | None, seat: Seat | None) -> 
         await runtime.look_around()
         runtime.tasks.start(runtime.follow_file(), "watch the configuration")
         _settle_memory()
-        address = describe(config, runner.addresses[0][1])
+        address = describe(config, port_of(listening))
         lines = [greeting(config, runtime.registry.providers, address)]
         if token is not None and not config.auth.enabled:  # else it opens nothing
             lines.append(f"Token for the admin routes: in {token.path}")
         if seat is None or seat.greets():
             print(*lines, sep="\n", flush=True)
         await stop.wait()
-        await drain(runtime, front, runner)
+        await drain(runtime, front, runner, listening)
         _hear_no_more()
     return 0
 
@@ -122,13 +123,18 @@ def doors(
     return front, web.ServerRunner(server)
 
 
-async def drain(runtime: Runtime, front: Front, runner: web.ServerRunner) -> None:
+async def drain(
+    runtime: Runtime,
+    front: Front,
+    runner: web.ServerRunner,
+    listening: Iterable[asyncio.Server],
+) -> None:
     """Stop accepting, let calls finish, then end the rest in-band."""
     limit_s = runtime.config.server.drain_seconds
     front.closing = True
     runtime.stop_accepting()
-    for site in list(runner.sites):
-        await site.stop()
+    for one in listening:
+        one.close()
     if runtime.active:
         _log.info("stopping: %d requests are given %g s", runtime.active, limit_s)
     if not await runtime.idle_within(limit_s):
@@ -162,22 +168,22 @@ def _show_first_key(runtime: Runtime) -> None:
         print(f"Admin key, shown only this once: {secret}", flush=True)
 
 
-def _site(
+async def open_port(
     runner: web.ServerRunner, config: Config, *, shares: bool = False
-) -> web.TCPSite:
-    """`shares` the port with the other workers; the system deals out callers."""
+) -> list[asyncio.Server]:
+    """Listen as the configuration says; as `listen`. Raises OSError, SSLError."""
     server, context = config.server, None
     if server.tls is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(server.tls.cert_file, server.tls.key_file)
-    return web.TCPSite(
-        runner,
-        server.host,
-        server.port,
-        ssl_context=context,
-        backlog=4096,
-        reuse_port=shares or None,
-    )
+    assert runner.server is not None
+    return await listen(runner.server, server.host, server.port, context, shares=shares)
+
+
+def port_of(listening: Sequence[asyncio.Server]) -> int:
+    """Answer which port it has become where any would do."""
+    port: int = listening[0].sockets[0].getsockname()[1]
+    return port
 
 
 def _settle_memory() -> None:

@@ -24,7 +24,7 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from proxy.app import _site, doors, drain
+from proxy.app import doors, drain, open_port, port_of
 from proxy.auth.local_token import LocalToken
 from proxy.config import Loaded, Options, load
 from proxy.core import clock
@@ -102,6 +102,7 @@ class Site:
     runtime: Runtime
     front: Front
     runner: web.ServerRunner
+    listening: list[asyncio.Server]
     upstream: Faulty
     records: list[Record]
     log: Path
@@ -152,7 +153,7 @@ class Site:
 
     async def drain(self) -> None:
         """Do what SIGTERM does."""
-        await drain(self.runtime, self.front, self.runner)
+        await drain(self.runtime, self.front, self.runner, self.listening)
 
     def leave(self) -> None:
         for caller in self._callers:
@@ -195,10 +196,11 @@ async def run_site(
         front, runner = doors(runtime, LocalToken(Path("local-token"), TOKEN))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await _site(runner, loaded.config).start()
-        address = describe(loaded.config, runner.addresses[0][1])
+        listening = await open_port(runner, loaded.config)
+        stack.callback(lambda: [one.close() for one in listening])
+        address = describe(loaded.config, port_of(listening))
         site = Site(
-            address, runtime, front, runner, upstream, kept.records,
+            address, runtime, front, runner, listening, upstream, kept.records,
             kept.file, content,
         )  # fmt: skip
         stack.callback(site.leave)
