@@ -372,7 +372,8 @@ class Connection(asyncio.Protocol):
         ):
             self.state = _IDLE
             self.used = True
-            self._on_free(self)
+            on_free = self._on_free
+            on_free(self)
         else:
             self.state = _CLOSED
             transport.abort()

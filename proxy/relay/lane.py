@@ -106,15 +106,16 @@ class Lane(asyncio.Protocol):
                 if not is_marked or self._holder.is_plain(data):
                     self.events += 1
                     self.size_bytes += size
-                    outbox = self._outbox
+                    # (A slot that is called by its name is looked up the long way.)
+                    outbox, send = self._outbox, self._send
                     waiting = outbox.waiting
                     if not waiting:
                         if outbox.alone:
                             outbox.alone -= 1
-                            self._send(data)
+                            send(data)
                             return
                         outbox.open()
-                    waiting.append((self._send, data))
+                    waiting.append((send, data))
                     return
         stream, self._is_free = self._stream, False
         stream.data_received(data)
