@@ -27,8 +27,8 @@ from tests.parts.until import until
 
 REQUESTS = 60
 CHUNKS = 200
-CALLS_PER_REQUEST = 250
-CALLS_PER_CHUNK = 17
+CALLS_PER_REQUEST = 135
+CALLS_PER_CHUNK = 9
 
 pytestmark = pytest.mark.alone
 
