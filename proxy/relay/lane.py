@@ -71,7 +71,7 @@ class Lane(asyncio.Protocol):
 
     def __init__(self, holder: Holder, marks: tuple[bytes, bytes]) -> None:
         """`marks`: an event that is to be looked at has one of them."""
-        self._holder = holder
+        self._holder: Holder | None = holder
         self._marks = marks
         self._is_open = False
         self._is_free = False  # nothing stands between the next chunk and the caller
@@ -87,6 +87,7 @@ class Lane(asyncio.Protocol):
     def shut(self) -> None:
         """Let nothing pass any more."""
         self._is_free = self._is_open = False
+        self._holder = None  # it may hold us: no cycle stays
 
     # -- at the upstream's end ----------------------------------------------------
 
@@ -103,7 +104,8 @@ class Lane(asyncio.Protocol):
                 first, second = self._marks
                 rfind = data.rfind
                 is_marked = rfind(first) >= 0 or rfind(second) >= 0
-                if not is_marked or self._holder.is_plain(data):
+                holder = self._holder
+                if not is_marked or (holder is not None and holder.is_plain(data)):
                     self.events += 1
                     self.size_bytes += size
                     # (A slot that is called by its name is looked up the long way.)
@@ -119,8 +121,12 @@ class Lane(asyncio.Protocol):
                     return
         stream, self._is_free = self._stream, False
         stream.data_received(data)
+        holder = self._holder
         self._is_free = (
-            self._is_open and stream.is_between and self._holder.nothing_held
+            self._is_open
+            and stream.is_between
+            and holder is not None
+            and holder.nothing_held
         )
 
     def eof_received(self) -> bool | None:

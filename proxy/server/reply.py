@@ -110,6 +110,7 @@ class TransportReply:
 
     def release(self) -> None:
         """Send what was held back."""
+        self._finish = self._send  # ours held us: no cycle stays
         if self._last:
             last, self._last = self._last, b""
             self._send(last)

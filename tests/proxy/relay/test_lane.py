@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
@@ -174,6 +176,26 @@ async def test_the_next_reply_has_nothing_of_this_ones(stream: Stream) -> None:
     assert sink.body == DELTA * 2
     assert stream.reply.body == DELTA * 2 + DONE
     assert stream.reply.forwarded == 0
+
+
+@pytest.mark.parametrize("how", ["end", "abort", "lose"])
+async def test_nothing_of_a_stream_stays(stream: Stream, how: str) -> None:
+    """Not even until the collector looks: to find many at once takes it long."""
+    reply = weakref.ref(stream.reply)
+    stream.transport.feed(chunk(DELTA))
+    match how:
+        case "end":
+            stream.transport.feed(chunk(DONE) + END)
+        case "abort":
+            stream.connection.abort()
+        case _:
+            stream.transport.lose()
+    gc.disable()
+    try:
+        del stream.mode, stream.sink, stream.reply, stream.transport
+        assert reply() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_aborted_connection_passes_nothing_on(stream: Stream) -> None:

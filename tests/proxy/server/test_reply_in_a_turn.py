@@ -5,6 +5,7 @@ chunks of one turn of the loop.
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -156,6 +157,22 @@ async def test_the_last_bytes_leave_with_the_end(wire: Wire) -> None:
     assert wire.message.body == ONE + TWO
     assert wire.message.complete
     assert reply.bytes_out == len(ONE + TWO)
+
+
+async def test_nothing_of_a_reply_is_left_to_the_collector(wire: Wire) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        reply, lane = stream_on(wire, Outbox())
+        reply.keep_end()
+        assert lane.pass_on(chunk(ONE))
+        reply.end((), TWO)
+        reply.release()
+        await asyncio.sleep(0)
+        del reply, lane
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("length", [None, 3])
