@@ -29,7 +29,7 @@ from tests.parts.valkey import Valkey, valkey
 CHAT = "/v1/chat/completions"
 DEMO: dict[str, Any] = {"id": "demo", "kind": "demo"}
 REQUESTS = "local_ai_requests_total"
-HELD = 8
+HELD = 24  # the system deals them out by chance
 WITHIN_S = 1.0
 
 
